@@ -1,0 +1,1 @@
+"""harakapy: an extensible mail transfer agent."""
