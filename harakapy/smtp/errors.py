@@ -23,12 +23,14 @@ class RemoteProtocolError(ProtocolError):
 
     ``reply`` is the answer: what a server sends to its client, or what a client records as the verdict
     of a server that did not give a readable one. ``reason`` is for the log; it never goes over the wire.
+    ``closes`` says that both sides are out of step, so that nothing further from this peer can be trusted.
     """
 
-    def __init__(self, reply: Reply, reason: str) -> None:
-        super().__init__(reply, reason)
+    def __init__(self, reply: Reply, reason: str, *, closes: bool = False) -> None:
+        super().__init__(reply, reason, closes)
         self.reply = reply
         self.reason = reason
+        self.closes = closes
 
     def __str__(self) -> str:
         return self.reason

@@ -28,7 +28,7 @@ _NEWLINE = re.compile(r"\r\n|\r|\n")
 _REPLY_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 
 # C0, DEL and C1 would reach a terminal or a log of the peer as commands; a tab is only white space.
-_NEUTRAL = {code: "?" for code in (*range(0x20), *range(0x7F, 0xA0))} | {0x09: " "}
+_NEUTRAL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "?") | {0x09: " "}
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -145,7 +145,7 @@ def _clean(texts: Iterable[str]) -> Iterator[str]:
             lines = [text]  # nearly always
         else:
             lines = [line.translate(_NEUTRAL) for line in _NEWLINE.split(text)]
-        yield from filter(None, map(str.rstrip, lines))
+        yield from filter(None, (line.rstrip(" ") for line in lines))
 
 
 def _wrap(line: bytes, room: int) -> Iterator[bytes]:
@@ -240,4 +240,4 @@ def parse_reply(data: bytes) -> Reply:
 
 
 def _unreadable(reason: str) -> RemoteProtocolError:
-    return RemoteProtocolError(Reply(451, "the server gave no readable answer", "4.5.0"), reason)
+    return RemoteProtocolError(Reply(451, "the server gave no readable answer", "4.5.0"), reason, closes=True)

@@ -1,0 +1,202 @@
+"""Message content on the wire: dot-stuffing and its end, BDAT chunks, line rules (RFC 5321 4.5.2, RFC 3030).
+
+Everything here works on whole blocks, at any split of the octets, and leaves loops over the content to C.
+
+After DATA only CR LF . CR LF ends the content (if the content is empty, the first CR LF is that of the DATA
+command). A dot that begins a line and does not end the content is removed. A line begins after CR LF and
+nowhere else: bare CR, bare LF and NUL, which other servers take for line ends or drop, are octets like any
+other. ``LineRules`` finds them, and the receiver refuses or repairs the message after its real end.
+
+How the search works: the decoder knows how many octets of CR LF . CR LF the content so far ends with. It puts
+these in front of the next block and searches the whole, so a sequence that was cut anywhere is found as if it
+had not been cut. CR and LF have been handed out by then; only the dot and the CR behind it are held back.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["ChunkDecoder", "DataDecoder", "DotStuffer", "LineRules"]
+
+_END: Final = b"\r\n.\r\n"
+
+# A compiled pattern with a literal beginning is twice as fast as bytes.find (3.3 against 1.5 GB/s).
+_DOT_LINE = re.compile(rb"\r\n\.")
+_END_OF_DATA = re.compile(rb"\r\n\.\r\n")
+_BARE_CR = re.compile(rb"\r(?!\n)")
+_BARE_LF = re.compile(rb"\n(?<!\r\n)")
+
+
+class DataDecoder:
+    """Takes the content that follows DATA out of the octets received: finds its end and removes stuffed dots.
+
+    ``finished`` turns true with the end; ``receive`` must not be called after that.
+    """
+
+    __slots__ = ("_matched", "finished")
+
+    def __init__(self) -> None:
+        self.finished = False
+        self._matched = (
+            2  # octets of the end that have come; the CRLF of the command stands before the content
+        )
+
+    def receive(self, data: bytes, start: int = 0) -> tuple[bytes, int]:
+        """Decode ``data[start:]`` up to the end of the content, if that is in it.
+
+        Returns the decoded block, perhaps empty, and the position behind what was taken: behind the end, or
+        ``len(data)``. A block without stuffed dots is handed out as it came, or copied once.
+        """
+        matched = self._matched
+        text = _END[:matched] + data[start:] if matched or start else data
+        handed_out = min(matched, 2)
+        dot = _DOT_LINE.search(text)
+        if dot is None:
+            self._matched = 2 if text.endswith(b"\r\n") else 1 if text.endswith(b"\r") else 0
+            return (text[handed_out:] if handed_out else text), len(data)
+        if end := _END_OF_DATA.search(text, dot.start()):
+            self.finished = True
+            stop, taken = end.start() + 2, end.end() + start - matched
+        else:
+            self._matched = next(n for n in (4, 3, 2, 1, 0) if text.endswith(_END[:n]))
+            stop, taken = len(text) - max(self._matched - 2, 0), len(data)
+        if dot.start() + 2 < stop:
+            return text[:stop].replace(b"\r\n.", b"\r\n")[handed_out:], taken
+        return text[handed_out:stop], taken
+
+
+class ChunkDecoder:
+    """Takes the octets of one BDAT chunk, by their number (RFC 3030)."""
+
+    __slots__ = ("_missing",)
+
+    def __init__(self, size: int) -> None:
+        self._missing = size
+
+    @property
+    def finished(self) -> bool:
+        """Whether the chunk is complete."""
+        return self._missing == 0
+
+    def receive(self, data: bytes, start: int = 0) -> tuple[bytes, int]:
+        """The octets of ``data[start:]`` that belong to the chunk, and the position behind them."""
+        block = data[start : start + self._missing]
+        self._missing -= len(block)
+        return block, start + len(block)
+
+
+class DotStuffer:
+    """Prepares content for sending after DATA: the reverse of ``DataDecoder``, at any split."""
+
+    __slots__ = ("_matched",)
+
+    def __init__(self) -> None:
+        self._matched = (
+            2  # octets of CRLF that the content so far ends with; it begins at the start of a line
+        )
+
+    def feed(self, block: bytes) -> bytes:
+        """The block with a dot put before each dot that begins a line."""
+        if not block:
+            return block
+        before = _END[: self._matched]
+        text = before + block if before else block
+        self._matched = 2 if text.endswith(b"\r\n") else 1 if text.endswith(b"\r") else 0
+        if _DOT_LINE.search(text) is None:
+            return block
+        return text.replace(b"\r\n.", b"\r\n..")[len(before) :]
+
+    def finish(self) -> bytes:
+        """The end of the content, with a CRLF before it if the last line has none."""
+        return b".\r\n" if self._matched == 2 else b"\r\n.\r\n"
+
+
+class LineRules:
+    """Finds in decoded content what RFC 5321 2.3.8 forbids, and what only some servers can stand.
+
+    Feed it every block, then call ``finish``; the flags are the same at any split. ``max_line_octets`` bounds
+    a line without its CRLF, 0 for any length (RFC 5321 4.5.3.1.6 says 998). With ``normalise`` each bare CR or
+    LF is made a CRLF before octets are counted; the flags still tell that there was one.
+    """
+
+    __slots__ = (
+        "_after_cr", "_line_octets", "_max_line_octets", "_normalise",
+        "has_bare_cr", "has_bare_lf", "has_long_line", "has_nul", "octets",
+    )  # fmt: skip
+
+    def __init__(self, *, max_line_octets: int = 0, normalise: bool = False) -> None:
+        self.has_bare_cr = False
+        self.has_bare_lf = False
+        self.has_long_line = False
+        self.has_nul = False
+        self.octets = 0
+        self._max_line_octets = max_line_octets
+        self._normalise = normalise
+        self._after_cr = False  # what came so far ends with a CR; held back if we normalise
+        self._line_octets = 0  # of the line that the last block left open
+
+    def feed(self, block: bytes) -> bytes:
+        """Check a block; returns the octets to keep: the block itself, unless it was normalised."""
+        if self._normalise:
+            block = self._normalised(block)
+        else:
+            self._check(block)
+        if not self.has_nul:
+            self.has_nul = b"\0" in block
+        if self._max_line_octets and not self.has_long_line:
+            self._measure_lines(block)
+        self.octets += len(block)
+        return block
+
+    def finish(self) -> bytes:
+        """The content has ended; returns what normalisation held back, perhaps nothing."""
+        if not self._after_cr:
+            return b""
+        self._after_cr = False
+        self.has_bare_cr = True
+        if not self._normalise:
+            return b""
+        self.octets += 2
+        return b"\r\n"
+
+    def _check(self, block: bytes) -> None:
+        """Find bare line ends; whether a CR at the end of the block is one, the next block tells."""
+        if not block:
+            return
+        is_second_half = self._after_cr and block.startswith(b"\n")
+        self.has_bare_cr |= self._after_cr and not is_second_half
+        self._after_cr = block.endswith(b"\r")
+        self._find_bare(block, int(is_second_half), len(block) - self._after_cr)
+
+    def _normalised(self, block: bytes) -> bytes:
+        """The block with all line ends made CRLF; a CR at its end waits for the next block."""
+        if self._after_cr:
+            block = b"\r" + block
+        self._after_cr = block.endswith(b"\r")
+        if self._after_cr:
+            block = block[:-1]
+        if self._find_bare(block, 0, len(block)):
+            return block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+        return block
+
+    def _find_bare(self, block: bytes, begin: int, end: int) -> bool:
+        """Whether there is a bare LF behind ``begin`` or a bare CR before ``end``; sets the flags."""
+        bare_lf = _BARE_LF.search(block, begin) is not None
+        bare_cr = _BARE_CR.search(block, 0, end) is not None
+        self.has_bare_lf |= bare_lf
+        self.has_bare_cr |= bare_cr
+        return bare_lf or bare_cr
+
+    def _measure_lines(self, block: bytes) -> None:
+        """Look for a line over the limit, in jumps of up to the limit: one search for many short lines."""
+        window = self._max_line_octets + 2
+        start = -self._line_octets  # of the line at hand; before the block if the last one left it open
+        while len(block) - start >= window:
+            newline = block.rfind(b"\n", max(start, 0), start + window)
+            if newline == -1:
+                self.has_long_line = True
+                return
+            start = newline + 1
+        newline = block.rfind(b"\n", max(start, 0))
+        self._line_octets = len(block) - (newline + 1 if newline >= 0 else start)
