@@ -21,7 +21,8 @@ __all__ = ["ChunkDecoder", "DataDecoder", "DotStuffer", "LineRules"]
 
 _END: Final = b"\r\n.\r\n"
 
-# A compiled pattern with a literal beginning is twice as fast as bytes.find (3.3 against 1.5 GB/s).
+# Compiled patterns that begin with a literal: searching is twice as fast as with bytes.find (3.3 against 1.5
+# GB/s), and replacing a few hits in much text three times as fast as with bytes.replace.
 _DOT_LINE = re.compile(rb"\r\n\.")
 _END_OF_DATA = re.compile(rb"\r\n\.\r\n")
 _BARE_CR = re.compile(rb"\r(?!\n)")
@@ -62,7 +63,7 @@ class DataDecoder:
             self._matched = next(n for n in (4, 3, 2, 1, 0) if text.endswith(_END[:n]))
             stop, taken = len(text) - max(self._matched - 2, 0), len(data)
         if dot.start() + 2 < stop:
-            return text[:stop].replace(b"\r\n.", b"\r\n")[handed_out:], taken
+            return _DOT_LINE.sub(b"\r\n", text[:stop])[handed_out:], taken
         return text[handed_out:stop], taken
 
 
@@ -105,7 +106,7 @@ class DotStuffer:
         self._matched = 2 if text.endswith(b"\r\n") else 1 if text.endswith(b"\r") else 0
         if _DOT_LINE.search(text) is None:
             return block
-        return text.replace(b"\r\n.", b"\r\n..")[len(before) :]
+        return _DOT_LINE.sub(b"\r\n..", text)[len(before) :]
 
     def finish(self) -> bytes:
         """The end of the content, with a CRLF before it if the last line has none."""
@@ -116,8 +117,8 @@ class LineRules:
     """Finds in decoded content what RFC 5321 2.3.8 forbids, and what only some servers can stand.
 
     Feed it every block, then call ``finish``; the flags are the same at any split. ``max_line_octets`` bounds
-    a line without its CRLF, 0 for any length (RFC 5321 4.5.3.1.6 says 998). With ``normalise`` each bare CR or
-    LF is made a CRLF before octets are counted; the flags still tell that there was one.
+    a line without its CRLF, 0 for any length (RFC 5321 4.5.3.1.6 says 998). With ``normalise`` each bare CR
+    or LF is made a CRLF before octets are counted; the flags still tell that there was one.
     """
 
     __slots__ = (
