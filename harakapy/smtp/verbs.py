@@ -1,0 +1,248 @@
+"""Commands as values: one class for each verb, which knows how to write itself (RFC 5321 4.1.1)."""
+
+from __future__ import annotations
+
+import binascii
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from harakapy.smtp.address import UNSAFE_CHARACTERS, Address
+from harakapy.smtp.errors import LocalProtocolError
+from harakapy.smtp.parameters import (
+    NO_MAIL_PARAMETERS,
+    NO_RCPT_PARAMETERS,
+    MailParameters,
+    RcptParameters,
+)
+
+__all__ = [
+    "Auth",
+    "Bdat",
+    "Command",
+    "Data",
+    "Ehlo",
+    "Expn",
+    "Helo",
+    "Help",
+    "Mail",
+    "Noop",
+    "Quit",
+    "Rcpt",
+    "Rset",
+    "StartTls",
+    "Unrecognized",
+    "Vrfy",
+]
+
+
+class _Line:
+    """What every command can do: write itself."""
+
+    __slots__ = ()
+
+    def _text(self) -> str:
+        raise NotImplementedError
+
+    def to_bytes(self) -> bytes:
+        """The line to send, without CRLF; `parse_command` makes an equal command of it.
+
+        Raises LocalProtocolError if a field has control characters: they would end the line.
+        """
+        text = self._text()
+        if UNSAFE_CHARACTERS.search(text):
+            raise LocalProtocolError(f"{type(self).__name__} has a field with control characters")
+        return text.encode()
+
+
+class _Word(_Line):
+    """A command that takes no argument."""
+
+    __slots__ = ()
+    verb: ClassVar[str]
+
+    def _text(self) -> str:
+        return self.verb
+
+
+@dataclass(frozen=True, slots=True)
+class Helo(_Line):
+    """HELO: the client's name in plain SMTP. ``host`` is as sent, printable ASCII, no spaces."""
+
+    verb: ClassVar[str] = "HELO"
+    host: str
+
+    def _text(self) -> str:
+        return f"HELO {self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ehlo(_Line):
+    """EHLO: the client's name, and a question for extensions. ``host`` as in `Helo`."""
+
+    verb: ClassVar[str] = "EHLO"
+    host: str
+
+    def _text(self) -> str:
+        return f"EHLO {self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mail(_Line):
+    """MAIL FROM: begins a transaction."""
+
+    verb: ClassVar[str] = "MAIL"
+    sender: Address
+    params: MailParameters = NO_MAIL_PARAMETERS
+
+    def _text(self) -> str:
+        return f"MAIL FROM:{self.sender.path} {self.params}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Rcpt(_Line):
+    """RCPT TO: adds one recipient."""
+
+    verb: ClassVar[str] = "RCPT"
+    recipient: Address
+    params: RcptParameters = NO_RCPT_PARAMETERS
+
+    def _text(self) -> str:
+        return f"RCPT TO:{self.recipient.path} {self.params}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Data(_Word):
+    """DATA: asks to send the content, dot-stuffed."""
+
+    verb: ClassVar[str] = "DATA"
+
+
+@dataclass(frozen=True, slots=True)
+class Bdat(_Line):
+    """BDAT: ``size`` octets of content follow at once (RFC 3030 2); ``is_last`` ends the message."""
+
+    verb: ClassVar[str] = "BDAT"
+    size: int
+    is_last: bool = False
+
+    def _text(self) -> str:
+        return f"BDAT {self.size} LAST" if self.is_last else f"BDAT {self.size}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rset(_Word):
+    """RSET: forgets the transaction."""
+
+    verb: ClassVar[str] = "RSET"
+
+
+@dataclass(frozen=True, slots=True)
+class Noop(_Line):
+    """NOOP: does nothing; its argument is ignored."""
+
+    verb: ClassVar[str] = "NOOP"
+    argument: str = ""
+
+    def _text(self) -> str:
+        return f"NOOP {self.argument}".rstrip(" ")
+
+
+@dataclass(frozen=True, slots=True)
+class Quit(_Word):
+    """QUIT: ends the session."""
+
+    verb: ClassVar[str] = "QUIT"
+
+
+@dataclass(frozen=True, slots=True)
+class Vrfy(_Line):
+    """VRFY: asks whether a user is known.
+
+    ``smtputf8``: the reply may hold UTF-8 (RFC 6531 3.7.4.2); the word itself is not part of ``argument``.
+    """
+
+    verb: ClassVar[str] = "VRFY"
+    argument: str
+    smtputf8: bool = False
+
+    def _text(self) -> str:
+        return f"VRFY {self.argument}{' SMTPUTF8' if self.smtputf8 else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Expn(_Line):
+    """EXPN: asks for the members of a list. ``smtputf8`` as in `Vrfy`."""
+
+    verb: ClassVar[str] = "EXPN"
+    argument: str
+    smtputf8: bool = False
+
+    def _text(self) -> str:
+        return f"EXPN {self.argument}{' SMTPUTF8' if self.smtputf8 else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Help(_Line):
+    """HELP, about ``argument`` if there is one."""
+
+    verb: ClassVar[str] = "HELP"
+    argument: str = ""
+
+    def _text(self) -> str:
+        return f"HELP {self.argument}".rstrip(" ")
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls(_Word):
+    """STARTTLS: asks to go on encrypted (RFC 3207)."""
+
+    verb: ClassVar[str] = "STARTTLS"
+
+
+@dataclass(frozen=True, slots=True)
+class Auth(_Line):
+    """AUTH: begins a login (RFC 4954 4).
+
+    ``mechanism`` is upper-case; ``initial`` the decoded initial response, None if there was none, which is
+    not the same as an empty one. It holds secrets and is kept out of ``repr()``.
+    """
+
+    verb: ClassVar[str] = "AUTH"
+    mechanism: str
+    initial: bytes | None = field(default=None, repr=False)
+
+    def _text(self) -> str:
+        if self.initial is None:
+            return f"AUTH {self.mechanism}"
+        return f"AUTH {self.mechanism} {binascii.b2a_base64(self.initial, newline=False).decode() or '='}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecognized(_Line):
+    """A verb that is not ours, or whose extension is not offered; ``verb`` is upper-case, not empty."""
+
+    verb: str
+    argument: str = ""
+
+    def _text(self) -> str:
+        return f"{self.verb} {self.argument}".rstrip(" ")
+
+
+Command = (
+    Helo
+    | Ehlo
+    | Mail
+    | Rcpt
+    | Data
+    | Bdat
+    | Rset
+    | Noop
+    | Quit
+    | Vrfy
+    | Expn
+    | Help
+    | StartTls
+    | Auth
+    | Unrecognized
+)
+"""Any command. Each has ``verb``, upper-case, and ``to_bytes()``."""
