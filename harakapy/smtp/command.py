@@ -88,7 +88,7 @@ _PATH = re.compile(rb'(<(?:[^">]++|"(?:[^"\\]++|\\.)*+")*+>)(?: ++(.*+))?', re.D
 _LETTERS = re.compile(rb"[A-Za-z]*+").match
 _HOST = re.compile(r"[!-~]++").fullmatch
 _MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}").fullmatch  # RFC 4422 3.1
-_CHUNK = re.compile(r"([0-9]{1,20})(?: ++((?i:LAST)))?").fullmatch  # RFC 3030 2
+_CHUNK = re.compile(r"([0-9]{1,20})(?: ++(LAST))?", re.ASCII | re.IGNORECASE).fullmatch  # RFC 3030 2
 _VERB = re.compile(r"[!-~]++").fullmatch
 
 
@@ -231,7 +231,7 @@ def _question(kind: type[Vrfy | Expn]) -> Callable[[str], Command]:
         if not argument:
             raise _syntax(f"{kind.verb} name")
         name, _, last = argument.rpartition(" ")
-        if name and last.upper() == "SMTPUTF8":
+        if name and last.isascii() and last.upper() == "SMTPUTF8":
             return kind(name.rstrip(" "), smtputf8=True)
         if not argument.isascii():
             raise _refused(553, "5.6.7", "the name is not ASCII and SMTPUTF8 was not asked for")

@@ -81,7 +81,7 @@ class OriginalRecipient:
     def parse(cls, value: str) -> OriginalRecipient:
         """Parse ``rfc822;user+2Bdetail@host``. Raises ValueError if it is malformed or too long."""
         addr_type, semicolon, address = value.partition(";")
-        if not semicolon or len(value) > MAX_ORIGINAL_RECIPIENT:
+        if not semicolon or not addr_type.isascii() or len(value) > MAX_ORIGINAL_RECIPIENT:
             raise ValueError("it has no address type, or is too long")
         if addr_type.lower() != "utf-8":
             return cls(addr_type.lower(), decode_xtext(address))

@@ -94,12 +94,16 @@ class DeliverBy:
 
 
 class _Rule(NamedTuple):
-    """How one parameter is treated; without ``read`` it is a flag, which takes no value."""
+    """How one parameter is treated; without ``read`` it is a flag, which takes no value.
+
+    Readers fold case, and some letters outside ASCII fold into ASCII: only ``has_utf8`` ones are shown such.
+    """
 
     field: str
     extensions: frozenset[str]
     read: Callable[[str], object] | None = None
     write: Callable[[Any], str] = str
+    has_utf8: bool = False
 
 
 def _require_match(pattern: re.Pattern[str], value: str) -> re.Match[str]:
@@ -179,7 +183,7 @@ _MAIL_RULES: Final = {
 }
 _RCPT_RULES: Final = {
     "NOTIFY": _Rule("notify", _DSN, parse_notify, _write_notify),
-    "ORCPT": _Rule("orcpt", _DSN, OriginalRecipient.parse),
+    "ORCPT": _Rule("orcpt", _DSN, OriginalRecipient.parse, has_utf8=True),
 }
 
 # What the core may offer itself permits no parameter but by the tables above: most of these have none, and
@@ -331,6 +335,8 @@ def _read(keyword: str, rule: _Rule, value: str | None) -> object:
         return True
     if value is None:
         raise _malformed(keyword, "it needs a value")
+    if not (rule.has_utf8 or value.isascii()):
+        raise _malformed(keyword, "it is not ASCII")
     try:
         return rule.read(value)
     except ValueError as error:
