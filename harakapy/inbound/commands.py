@@ -1,0 +1,219 @@
+"""The commands: what each one asks of the plugins, and what it changes.
+
+One function a command, all of the same shape; `HANDLERS` maps the protocol's events to them. What is wrong
+with a command by itself or by its place in the dialogue has been answered by the protocol already.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from harakapy.hooks import CONT, OK, Action, Verdict
+from harakapy.inbound.connection import Hello
+from harakapy.inbound.conversation import Conversation, Handler
+from harakapy.inbound.outcomes import OUTCOMES
+from harakapy.inbound.receive import chunk, data
+from harakapy.inbound.transaction import Transaction
+from harakapy.smtp import (
+    Bdat,
+    Data,
+    Ehlo,
+    EndOfFile,
+    Expn,
+    Helo,
+    Help,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Refused,
+    Reply,
+    Rset,
+    Unrecognized,
+    Vrfy,
+)
+
+RESET_DONE = Reply(250, "OK", "2.0.0")
+TOO_MANY_RECIPIENTS = Reply(452, "Too many recipients, send the rest in another message", "4.5.3")
+TOO_BIG = Reply(552, "Message too big!", "5.3.4")
+NOT_EXPANDED = Reply(502, "Lists are not expanded here", "5.5.1")
+NO_SUCH_HOOK = Reply(451, "Temporary failure, try again later", "4.3.0")
+HELP = Reply(214, ("EHLO HELO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP", "See RFC 5321"), "2.0.0")
+
+
+async def helo(conversation: Conversation, command: Helo) -> None:
+    """HELO: the client introduces itself the old way."""
+    await _introduce(conversation, command)
+
+
+async def ehlo(conversation: Conversation, command: Ehlo) -> None:
+    """EHLO: the client introduces itself and asks for the extensions."""
+    await _introduce(conversation, command)
+
+
+async def _introduce(conversation: Conversation, command: Helo | Ehlo) -> None:
+    connection = conversation.connection
+    if connection.hello.verb:
+        conversation.count_junk()
+    await conversation.reset_transaction()
+    connection.hello = Hello(command.verb, command.host)
+    hook = "ehlo" if isinstance(command, Ehlo) else "helo"
+    ask = conversation.hooks.ehlo if hook == "ehlo" else conversation.hooks.helo
+    verdict = await ask(connection, command.host)
+    if verdict.is_denial:
+        connection.hello = Hello()
+        await conversation.settle(hook, verdict)
+    elif hook == "helo":
+        await conversation.settle(hook, verdict, **_hello_words(conversation))
+    else:
+        greeting = OUTCOMES[hook][verdict.action].text.format(**_hello_words(conversation))
+        conversation.send(Reply(250, [greeting, *await _capabilities(conversation)]))
+
+
+def _hello_words(conversation: Conversation) -> dict[str, str]:
+    remote = conversation.connection.remote
+    name = remote.host if "." in remote.host else conversation.connection.hello.host
+    return {"hostname": conversation.terms.hostname, "client": f"{name} [{remote.ip}]" if remote.ip else name}
+
+
+async def _capabilities(conversation: Conversation) -> list[str]:
+    connection = conversation.connection
+    connection.capabilities = list(conversation.terms.capabilities)
+    added = await conversation.hooks.capabilities(connection)
+    return [*connection.capabilities, *(str(line) for line in added)]
+
+
+async def mail(conversation: Conversation, command: Mail) -> None:
+    """MAIL: a transaction begins."""
+    connection = conversation.connection
+    connection.transaction_count += 1
+    uuid = f"{connection.uuid}.{connection.transaction_count}"
+    connection.transaction = Transaction(uuid, command.sender, command.params, trio.current_time())
+    declared = command.params.size
+    if declared is not None and 0 < conversation.terms.max_message_octets < declared:
+        conversation.send(TOO_BIG)
+        await conversation.reset_transaction()
+        return
+    verdict = await conversation.hooks.mail(connection, command.sender, command.params)
+    await conversation.settle("mail", verdict, address=command.sender.address)
+
+
+async def rcpt(conversation: Conversation, command: Rcpt) -> None:
+    """RCPT: one more recipient, if a plugin says that it is ours or the client may relay."""
+    connection, recipient = conversation.connection, command.recipient
+    transaction = connection.transaction
+    assert transaction is not None, "the protocol lets RCPT pass within a transaction only"
+    recipients = transaction.rcpt_to
+    if len(recipients) >= conversation.terms.max_recipients:
+        conversation.send(TOO_MANY_RECIPIENTS)
+        return
+    before = len(recipients)
+    recipients.append(recipient)
+    hook, verdict = "rcpt", await conversation.hooks.rcpt(connection, recipient, command.params)
+    if verdict.action is Action.OK or (verdict.action is Action.CONT and connection.relaying):
+        agreed = await conversation.hooks.rcpt_ok(connection, recipient)
+        hook, verdict = "rcpt_ok", agreed if agreed.is_denial or agreed.text else _accepted(verdict)
+    if await conversation.settle(hook, verdict, address=recipient.address):
+        if command.params:
+            transaction.rcpt_params[recipient] = command.params
+    else:
+        del recipients[before:]
+        transaction.rcpt_refused += 1
+
+
+def _accepted(verdict: Verdict) -> Verdict:
+    return OK if verdict is CONT else verdict
+
+
+async def rset(conversation: Conversation, command: Rset) -> None:
+    """RSET: the transaction is given up."""
+    conversation.count_junk()
+    await conversation.hooks.rset(conversation.connection)
+    await conversation.reset_transaction()
+    conversation.send(RESET_DONE)
+
+
+async def noop(conversation: Conversation, command: Noop) -> None:
+    """NOOP: nothing."""
+    conversation.count_junk()
+    await conversation.settle("noop", await conversation.hooks.noop(conversation.connection))
+
+
+async def vrfy(conversation: Conversation, command: Vrfy) -> None:
+    """VRFY: does the mailbox exist? We do not say, unless a plugin does."""
+    conversation.count_junk()
+    await conversation.settle(
+        "vrfy", await conversation.hooks.vrfy(conversation.connection, command.argument)
+    )
+
+
+async def expn(conversation: Conversation, command: Expn) -> None:
+    """EXPN: who is on the list? We do not say."""
+    conversation.count_junk()
+    conversation.send(NOT_EXPANDED)
+
+
+async def show_help(conversation: Conversation, command: Help) -> None:
+    """HELP: the commands there are."""
+    conversation.count_junk()
+    conversation.send(HELP)
+
+
+async def leave(conversation: Conversation, command: Quit) -> None:
+    """QUIT: the client leaves."""
+    verdict = await conversation.hooks.quit(conversation.connection)
+    await conversation.settle("quit", verdict, hostname=conversation.terms.hostname)
+    conversation.is_closing = conversation.client_has_left = True
+
+
+async def unrecognized(conversation: Conversation, command: Unrecognized) -> None:
+    """A command we do not know: perhaps a plugin does."""
+    verdict = await conversation.hooks.unrecognized_command(
+        conversation.connection, command.verb, command.argument
+    )
+    if verdict.action is Action.HOOK_NEXT:
+        await _run_named_hook(conversation, verdict)
+        return
+    if verdict.action in (Action.CONT, Action.DENYSOFT):
+        conversation.count_error()
+    await conversation.settle("unrecognized_command", verdict)
+
+
+async def _run_named_hook(conversation: Conversation, verdict: Verdict) -> None:
+    """Answer as the command does whose hook a plugin has named: ``HOOK_NEXT("noop")``."""
+    name = str(verdict.value or verdict.text).removeprefix("hook_")
+    substitute = _BY_HOOK.get(name)
+    if substitute is None:
+        names = ", ".join(_BY_HOOK)
+        conversation.connection.log.error("HOOK_NEXT needs one of " + names, hook=name)
+        conversation.send(NO_SUCH_HOOK)
+        return
+    conversation.substitute(substitute)
+    await HANDLERS[type(substitute)](conversation, substitute)
+
+
+async def break_off(conversation: Conversation, event: Refused | EndOfFile) -> None:
+    """The protocol has refused a command by itself, or the client has closed its side."""
+    await conversation.break_off(event)
+
+
+_BY_HOOK: dict[str, Noop | Rset | Quit | Vrfy] = {"noop": Noop(""), "rset": Rset(), "quit": Quit(), "vrfy": Vrfy("")}
+
+HANDLERS: dict[type, Handler] = {
+    Helo: helo,
+    Ehlo: ehlo,
+    Mail: mail,
+    Rcpt: rcpt,
+    Data: data,
+    Bdat: chunk,
+    Rset: rset,
+    Noop: noop,
+    Vrfy: vrfy,
+    Expn: expn,
+    Help: show_help,
+    Quit: leave,
+    Unrecognized: unrecognized,
+    Refused: break_off,
+    EndOfFile: break_off,
+}
+"""{event: what answers it}."""

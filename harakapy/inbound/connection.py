@@ -1,0 +1,189 @@
+"""A client's connection, as plugins see it. The names are Haraka's."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import trio
+
+from harakapy.hooks import Notes, Results
+from harakapy.inbound.transaction import Transaction
+from harakapy.log import Logger
+
+if TYPE_CHECKING:
+    from harakapy.process.server import Server
+
+UNKNOWN_HOST = "Unknown"
+"""``remote.host`` before it has been looked for, and when there is no way to look."""
+
+
+@dataclass(slots=True)
+class Remote:
+    """The client: numeric address and port ("" and 0 on a unix socket), and the name DNS has for it.
+
+    ``host`` is NXDOMAIN if DNS knows no name, DNSERROR if it could not be asked, Unknown before.
+    """
+
+    ip: str
+    port: int
+    host: str = UNKNOWN_HOST
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the address is of a network that the Internet does not route (RFC 6890)."""
+        return not self.ip or _address(self.ip).is_private
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the address is one of the loopback, or the client came by a unix socket."""
+        return not self.ip or _address(self.ip).is_loopback
+
+
+@dataclass(slots=True)
+class Local:
+    """Our end: numeric address, port, and the name we go by."""
+
+    ip: str
+    port: int
+    host: str
+
+
+@dataclass(slots=True)
+class Hello:
+    """What the client said of itself: ``verb`` is HELO or EHLO, both are "" before."""
+
+    verb: str = ""
+    host: str = ""
+
+
+@dataclass(slots=True)
+class MessageCount:
+    """How many messages of this connection were accepted, refused for now, and refused."""
+
+    accept: int = 0
+    tempfail: int = 0
+    reject: int = 0
+
+
+class Connection:
+    """One client, from accept to close.
+
+    ``uuid`` names it in the log. ``transaction`` is the one under way, or None. ``capabilities`` is the list
+    that EHLO is about to be answered with. ``errors`` counts what the client did wrong. ``early_talker``
+    tells that it spoke before the greeting, ``pipelining`` that it sent commands in groups.
+    """
+
+    __slots__ = (
+        "_log", "_notes", "_nursery", "_relaying", "_results", "capabilities", "early_talker", "errors",
+        "hello", "local", "message_count", "pipelining", "remote", "server", "started_at", "transaction",
+        "transaction_count", "uuid",
+    )  # fmt: skip
+
+    def __init__(self, server: Server, log: Logger, remote: Remote, local: Local, started_at: float) -> None:
+        self.uuid = str(uuid4()).upper()
+        self.server = server
+        self.remote = remote
+        self.local = local
+        self.hello = Hello()
+        self.transaction: Transaction | None = None
+        self.transaction_count = 0
+        self.capabilities: list[str] = []
+        self.errors = 0
+        self.message_count = MessageCount()
+        self.early_talker = False
+        self.pipelining = False
+        self.started_at = started_at
+        self._relaying = False
+        self._log = log
+        self._notes: Notes | None = None
+        self._results: Results | None = None
+        self._nursery: trio.Nursery | None = None
+
+    @property
+    def log(self) -> Logger:
+        """A logger whose lines carry the uuid of the transaction under way, or of the connection."""
+        transaction = self.transaction
+        return self._log.bind(uuid=self.uuid if transaction is None else transaction.uuid)
+
+    @property
+    def notes(self) -> Notes:
+        """What plugins write down for one another; ends with the connection."""
+        if self._notes is None:
+            self._notes = Notes()
+        return self._notes
+
+    @property
+    def results(self) -> Results:
+        """What each plugin found on this connection."""
+        if self._results is None:
+            self._results = Results()
+        return self._results
+
+    @property
+    def relaying(self) -> bool:
+        """Whether this client's mail is taken for any recipient.
+
+        Set inside a transaction it holds for that transaction only, else for the connection.
+        """
+        transaction = self.transaction
+        if transaction is None or transaction.is_relaying is None:
+            return self._relaying
+        return transaction.is_relaying
+
+    @relaying.setter
+    def relaying(self, value: bool) -> None:
+        if self.transaction is None:
+            self._relaying = value
+        else:
+            self.transaction.is_relaying = value
+
+    @property
+    def skipped_plugins(self) -> frozenset[str]:
+        """The plugins that the transaction under way passes over."""
+        transaction = self.transaction
+        return _NO_PLUGINS if transaction is None else transaction.skipped_plugins
+
+    @property
+    def is_esmtp(self) -> bool:
+        """Whether the client has said EHLO."""
+        return self.hello.verb == "EHLO"
+
+    def start_soon(
+        self, function: Callable[..., Awaitable[Any]], *args: Any, name: str | None = None
+    ) -> None:
+        """Run a task of your own beside the dialogue; it is cancelled when the connection ends.
+
+        What it raises is logged and ends only that task. Raises RuntimeError once the connection has ended.
+        """
+        if self._nursery is None:
+            raise RuntimeError("this connection is not open")
+        self._nursery.start_soon(self._guarded, function, args, name=name or function)
+
+    async def _guarded(self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
+        try:
+            await function(*args)
+        except Exception as error:  # noqa: BLE001  # a plugin's task may raise anything; the dialogue goes on
+            self.log.crit("task of a plugin failed", task=repr(function), error=str(error), exc_info=error)
+
+    def open(self, nursery: trio.Nursery) -> None:
+        """Name the nursery in which everything of this connection lives. Called by the core."""
+        self._nursery = nursery
+
+    def close(self) -> None:
+        """Take no more tasks. Called by the core when the nursery is about to end."""
+        self._nursery = None
+
+
+_NO_PLUGINS: frozenset[str] = frozenset()
+
+
+@lru_cache(maxsize=1024)
+def _address(ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    address = ipaddress.ip_address(ip.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address

@@ -1,0 +1,238 @@
+"""The dialogue with one client: events out of the protocol object, hooks, replies into it.
+
+One task runs it. Every command takes the same three steps: the protocol has checked it against its table,
+the hook's verdict is folded, and the outcome is carried out: the reply goes to the protocol object, which
+moves the state, and the transaction changes. Replies to a group of commands leave in one write when nothing
+more has been received.
+
+This module has the loop and what every command needs; the commands are in `commands`, the way of the content
+in `receive`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from harakapy.hooks import Verdict
+from harakapy.inbound.connection import Connection
+from harakapy.inbound.outcomes import OUTCOMES, Step
+from harakapy.inbound.receive import Reception
+from harakapy.net import Deadline
+from harakapy.smtp import NEED_DATA, Command, Event, Quit, Refused, Reply, ServerProtocol
+
+if TYPE_CHECKING:
+    from harakapy.inbound.service import Service
+
+MAX_PENDING_OCTETS = 65536
+"""Replies are collected up to this size; a client that sends commands without end must read in between."""
+
+COMMAND_OCTETS = 16384
+"""What one read takes between commands: a group of hundreds, and little for an idle connection to hold."""
+
+TIMEOUT = Reply(421, "Timeout, closing connection", "4.4.2")
+TOO_MANY_ERRORS = Reply(421, "Too many errors, closing connection", "4.7.0")
+TOO_MUCH_JUNK = Reply(421, "Too many commands without a message, closing connection", "4.7.0")
+SHUTTING_DOWN = Reply(421, "Service shutting down, try again later", "4.3.2")
+
+
+class SentAway(Exception):
+    """The conversation ends here; its farewell says why."""
+
+
+class Pace(Protocol):
+    """How content is read: block by block, each before a deadline that grows with what has come."""
+
+    block_octets: int
+
+    def next_deadline(self) -> float:
+        """Until when the next block must have come, in trio's time."""
+
+
+class Conversation:
+    """Drives one connection from its greeting to its end.
+
+    ``farewell`` is the reply that the client is still owed when the conversation ends or is cancelled;
+    ``client_has_left`` tells that it said QUIT or closed its side, so that nobody waits for a last word.
+    """
+
+    __slots__ = (
+        "_deadline", "_is_waiting", "_junk", "_loop_reply", "_protocol", "_stream", "client_has_left",
+        "connection", "farewell", "hooks", "is_closing", "reception", "service", "terms",
+    )  # fmt: skip
+
+    def __init__(
+        self, service: Service, connection: Connection, stream: trio.abc.Stream, deadline: Deadline
+    ) -> None:
+        self.service = service
+        self.terms = service.terms
+        self.hooks = service.hooks
+        self.connection = connection
+        self.farewell: Reply | None = None
+        self.is_closing = False
+        self.client_has_left = False
+        self.reception: Reception | None = None
+        self._stream = stream
+        self._deadline = deadline
+        self._protocol = ServerProtocol(self.terms.limits, self.terms.extensions)
+        self._loop_reply: Reply | None = None
+        self._junk = 0
+        self._is_waiting = False
+
+    async def run(self, handlers: Mapping[type, Handler]) -> None:
+        """Answer events until the client leaves or is sent away.
+
+        Raises trio.BrokenResourceError if the connection breaks.
+        """
+        try:
+            while not self.is_closing:
+                event = await self.next_event()
+                if self._loop_reply is not None and type(event) is not Quit:
+                    self.count_error()
+                    self.send(self._loop_reply)
+                else:
+                    await handlers[type(event)](self, event)
+            await self.flush()
+        except SentAway:
+            await self.flush()
+
+    async def next_event(self, pace: Pace | None = None) -> Event:
+        """The next event; sends what is pending and reads when more octets are needed."""
+        protocol = self._protocol
+        if protocol.pending_octets > MAX_PENDING_OCTETS:
+            await self.flush()
+        while (event := protocol.next_event()) is NEED_DATA:
+            await self._exchange(pace)
+        return event
+
+    async def _exchange(self, pace: Pace | None) -> None:
+        """Send all pending replies in one write, then wait for octets, both before one deadline."""
+        if self.service.is_stopping and self.connection.transaction is None:
+            self.send_away(SHUTTING_DOWN)
+        if pace is None:
+            self._deadline.after(self.terms.command_timeout_s)
+        else:
+            self._deadline.at = pace.next_deadline()
+        protocol = self._protocol
+        self.connection.pipelining = protocol.pipelined
+        if data := protocol.data_to_send():
+            await self._stream.send_all(data)
+        self._is_waiting = True
+        received = await self._stream.receive_some(COMMAND_OCTETS if pace is None else pace.block_octets)
+        self._is_waiting = False
+        self._deadline.at = math.inf
+        protocol.receive_data(received)
+
+    async def flush(self) -> None:
+        """Send all pending replies now."""
+        if data := self._protocol.data_to_send():
+            self._deadline.after(self.terms.command_timeout_s)
+            await self._stream.send_all(data)
+            self._deadline.at = math.inf
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for the client with no transaction under way."""
+        return self._is_waiting and self.connection.transaction is None
+
+    @property
+    def is_early_talker(self) -> bool:
+        """Whether the client has sent something before its greeting."""
+        return self._protocol.early_talker
+
+    def send(self, reply: Reply) -> None:
+        """Answer the event handed out last; the protocol moves its state by the reply."""
+        transaction = self.connection.transaction
+        if transaction is None:
+            self._protocol.send(reply)
+        else:
+            transaction.reply = reply
+            # Only who asked for SMTPUTF8 has shown that it reads UTF-8 in replies (RFC 6531 3.7.4.2).
+            self._protocol.send(reply, utf8=transaction.mail_params.smtputf8)
+
+    def substitute(self, command: Command) -> None:
+        """Treat the event handed out last as this command."""
+        self._protocol.substitute(command)
+
+    async def settle(self, hook: str, verdict: Verdict, **words: str) -> bool:
+        """Answer by a hook's verdict and take its next step. Whether the command may proceed.
+
+        ``words`` fill the places in the reply's text: ``address``, ``uuid``, ``client``.
+        """
+        outcome = OUTCOMES[hook][verdict.action]
+        reply = outcome.reply(verdict, **words)
+        self.send(reply)
+        if outcome.step is Step.PROCEED:
+            return True
+        await self._step_back(outcome.step, reply)
+        return False
+
+    async def _step_back(self, step: Step, reply: Reply) -> None:
+        if step is Step.LOOP:
+            self._loop_reply = reply
+        if step is Step.CLOSE:
+            self.is_closing = True
+        if step is not Step.REFUSE:
+            await self.reset_transaction()
+
+    def receive(self) -> Reception:
+        """Begin to collect the content of the transaction."""
+        self.reception = Reception(self.terms, trio.current_time())
+        return self.reception
+
+    async def reset_transaction(self) -> None:
+        """Drop the transaction, if there is one, after telling the plugins."""
+        transaction = self.connection.transaction
+        if transaction is None:
+            return
+        try:
+            await self.hooks.reset_transaction(self.connection)
+        finally:
+            self.service.log_message(self.connection, transaction)
+            self.connection.transaction = None
+            self._protocol.abandon_transaction()
+            transaction.close()
+            if self.reception is not None:
+                self.reception.discard()
+                self.reception = None
+
+    async def break_off(self, event: Event) -> None:
+        """Answer what the protocol has refused by itself; the end, if it says so or the client is gone."""
+        if isinstance(event, Refused):
+            self.count_error()
+            self.send(event.reply)
+            if not event.closes:
+                return
+            self.connection.log.notice("client out of step", reason=event.reason, line=event.line)
+        else:
+            self.client_has_left = True
+        self.is_closing = True
+
+    def send_away(self, farewell: Reply) -> None:
+        """End the conversation with a 421. Raises SentAway."""
+        self.farewell = farewell
+        self.is_closing = True
+        raise SentAway
+
+    def count_error(self) -> None:
+        """Count something that the client did wrong. Raises SentAway if that was once too often."""
+        self.connection.errors += 1
+        if 0 < self.terms.max_errors < self.connection.errors:
+            self.send_away(TOO_MANY_ERRORS)
+
+    def count_junk(self) -> None:
+        """Count a command that brings no message nearer. Raises SentAway if that was once too often."""
+        self._junk += 1
+        if 0 < self.terms.max_junk_commands < self._junk:
+            self.send_away(TOO_MUCH_JUNK)
+
+    def forgive_junk(self) -> None:
+        """A message was accepted: junk is counted from zero again."""
+        self._junk = 0
+
+
+Handler = Callable[[Conversation, Any], Awaitable[None]]
+"""What answers one kind of event."""

@@ -1,0 +1,244 @@
+"""The way of the content: from the first octet to the reply behind the last one.
+
+Content is collected block by block, never line by line. Once something is wrong with it (too large, a broken
+header, a full disk) nothing more is kept, but the client is listened to until its end of data, because only
+there can it be told.
+
+Then the message is decided about, and from the start of the commit (`hook_queue`) to the 250 nothing but the
+commit's own deadline can interrupt: not the client's going away, not a stop of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from harakapy.hooks import Action, Verdict
+from harakapy.inbound.outcomes import OUTCOMES
+from harakapy.inbound.transaction import Transaction
+from harakapy.mail import Content, ContentWriter
+from harakapy.mail.trace import received_field, with_protocol
+from harakapy.smtp import Bdat, ChunkEnd, ContentChunk, ContentEnd, Data, LineRules, Reply
+
+if TYPE_CHECKING:
+    from harakapy.inbound.conversation import Conversation
+    from harakapy.inbound.terms import Terms
+
+_Result = TypeVar("_Result")
+
+CONTENT_OCTETS = 262144
+"""What one read takes of content: as much as one write to the spool file."""
+
+NO_ROOM = Reply(452, "Insufficient system storage, try again later", "4.3.1")
+HEADER_TOO_BIG = Reply(552, "The header is too large", "5.3.4")
+HEADER_LINE_TOO_LONG = Reply(554, "A line of the header is too long", "5.6.0")
+LINE_TOO_LONG = Reply(554, "A line of the message is too long", "5.6.0")
+BARE_NEWLINE = Reply(554, "The message has a bare CR or LF; lines must end with CR LF", "5.6.0")
+NUL_OCTET = Reply(554, "The message has a NUL octet", "5.6.0")
+TOO_MANY_HOPS = Reply(554, "Too many hops: this message goes round in a loop", "5.4.6")
+CLOSING = (Action.DENYDISCONNECT, Action.DENYSOFTDISCONNECT)
+COMMIT_TIMEOUT = Reply(451, "The message could not be stored in time, try again later", "4.3.0")
+
+
+class Reception:
+    """The content of one message as it comes in, held to the terms.
+
+    ``problem`` is the reply that the client gets at the end of data because of it; from then on nothing is
+    kept. ``is_too_big`` says that the problem is the size, about which plugins are asked.
+    """
+
+    __slots__ = (
+        "_grace_ends",
+        "_rules",
+        "_terms",
+        "_writer",
+        "block_octets",
+        "is_too_big",
+        "octets",
+        "problem",
+    )
+
+    def __init__(self, terms: Terms, now: float) -> None:
+        self.block_octets = CONTENT_OCTETS
+        self.octets = 0
+        self.problem: Reply | None = None
+        self.is_too_big = False
+        self._terms = terms
+        self._grace_ends = now + terms.data_rate_grace_s
+        self._rules = LineRules(max_line_octets=terms.max_line_octets, normalise=terms.normalise_newlines)
+        self._writer = ContentWriter(terms.spool_after_octets, terms.spool_dir)
+
+    def next_deadline(self) -> float:
+        """When the next block must have come: each in time, and all of them fast enough on average."""
+        terms = self._terms
+        soon = trio.current_time() + terms.data_timeout_s
+        if not terms.min_data_rate:
+            return soon
+        return min(soon, self._grace_ends + self.octets / terms.min_data_rate)
+
+    async def take(self, block: bytes) -> None:
+        """Keep a block, if everything is still well."""
+        self.octets += len(block)
+        if self.problem is not None:
+            return
+        writer, terms = self._writer, self._terms
+        writer.write(self._rules.feed(block))
+        if 0 < terms.max_message_octets < writer.size:
+            self.is_too_big = True
+            self._give_up(OUTCOMES["max_data_exceeded"][Action.CONT].reply(Verdict(Action.CONT)))
+        elif 0 < terms.max_header_octets < writer.header_size:
+            self._give_up(HEADER_TOO_BIG)
+        elif writer.is_flush_due:
+            await self._guarded(writer.flush)
+
+    async def finish(self) -> Content | None:
+        """The content, or None if there is a problem."""
+        if self.problem is None:
+            self._writer.write(self._rules.finish())
+            self.problem = self._broken_rule()
+        if self.problem is not None:
+            self._writer.discard()
+            return None
+        if not self._writer.is_spooled:
+            return self._checked(self._writer.finish())
+        content = await self._guarded(self._writer.finish)
+        return None if content is None else self._checked(content)
+
+    def discard(self) -> None:
+        """Forget what has come."""
+        self._writer.discard()
+
+    def _broken_rule(self) -> Reply | None:
+        rules = self._rules
+        if (rules.has_bare_lf or rules.has_bare_cr) and not self._terms.normalise_newlines:
+            return BARE_NEWLINE
+        if rules.has_nul:
+            return NUL_OCTET
+        return LINE_TOO_LONG if rules.has_long_line else None
+
+    def _checked(self, content: Content) -> Content | None:
+        limit = self._terms.max_header_line_octets
+        if 0 < self._terms.max_hops < content.received_count:
+            self.problem = TOO_MANY_HOPS
+        elif limit and content.has_header_line_over(limit):
+            self.problem = HEADER_LINE_TOO_LONG
+        else:
+            return content
+        content.close()
+        return None
+
+    async def _guarded(self, work: Callable[[], _Result]) -> _Result | None:
+        """Do disk work in a thread; a disk that does not take it makes a problem for now."""
+        try:
+            return await trio.to_thread.run_sync(work)
+        except OSError:
+            self._give_up(NO_ROOM)
+            return None
+
+    def _give_up(self, problem: Reply) -> None:
+        self.problem = problem
+        self._writer.discard()
+
+
+async def data(conversation: Conversation, command: Data) -> None:
+    """DATA: ask the plugins, let the client send, decide."""
+    if not await conversation.settle("data", await conversation.hooks.data(conversation.connection)):
+        return
+    reception = conversation.receive()
+    while type(event := await conversation.next_event(reception)) is ContentChunk:
+        await reception.take(event.data)
+    if type(event) is ContentEnd:
+        await _conclude(conversation, reception)
+    else:
+        await conversation.break_off(event)
+
+
+async def chunk(conversation: Conversation, command: Bdat) -> None:
+    """BDAT: the first chunk asks the plugins as DATA does, the last one decides (RFC 3030)."""
+    reception = conversation.reception
+    if reception is None:
+        verdict = await conversation.hooks.data(conversation.connection)
+        if verdict.is_denial:
+            await conversation.settle("data", verdict)
+            return
+        reception = conversation.receive()
+    while type(event := await conversation.next_event(reception)) is ContentChunk:
+        await reception.take(event.data)
+    if type(event) is not ChunkEnd:
+        await conversation.break_off(event)
+    elif event.is_last or reception.problem is not None:
+        await _conclude(conversation, reception)
+    else:
+        conversation.send(Reply(250, f"{command.size} octets received", "2.0.0"))
+
+
+async def _conclude(conversation: Conversation, reception: Reception) -> None:
+    """All content is here: check it, ask the plugins, store it, answer, and end the transaction."""
+    connection = conversation.connection
+    transaction = connection.transaction
+    assert transaction is not None, "content comes within a transaction only"
+    transaction.data_bytes = reception.octets
+    content = await reception.finish()
+    if content is not None:
+        transaction.content = content
+        content.prepend(_received(conversation, transaction))
+        await _decide(conversation, transaction)
+    elif reception.is_too_big:
+        verdict = await conversation.hooks.max_data_exceeded(connection)
+        await conversation.settle("max_data_exceeded", verdict)
+    else:
+        assert reception.problem is not None, "content is missing only for a reason"
+        conversation.send(reception.problem)
+    await conversation.reset_transaction()
+
+
+async def _decide(conversation: Conversation, transaction: Transaction) -> None:
+    """Ask the plugins, and have one take the message; the commit begins here."""
+    connection, hooks = conversation.connection, conversation.hooks
+    verdict = await hooks.data_post(connection)
+    if verdict.is_denial:
+        await conversation.settle("data_post", verdict)
+        return
+    is_told = False
+    commit = hooks.queue_outbound if connection.relaying else hooks.queue
+    with trio.CancelScope(
+        shield=True, deadline=trio.current_time() + conversation.terms.commit_timeout_s
+    ) as scope:
+        verdict = await commit(connection)
+        reply = OUTCOMES["queue"][verdict.action].reply(verdict, uuid=transaction.uuid)
+        conversation.send(reply)
+        is_told = True
+        if verdict.action is Action.OK:
+            # It is stored: what comes now has time of its own, and if that is over the reply still goes out.
+            scope.deadline = trio.current_time() + conversation.terms.command_timeout_s
+            conversation.forgive_junk()
+            await hooks.queue_ok(connection, reply)
+            await conversation.flush()
+    if not is_told:
+        conversation.send(COMMIT_TIMEOUT)
+    elif verdict.action in CLOSING:
+        conversation.is_closing = True
+
+
+def _received(conversation: Conversation, transaction: Transaction) -> bytes:
+    connection = conversation.connection
+    remote = connection.remote
+    return received_field(
+        hello=connection.hello.host,
+        remote_host=remote.host if "." in remote.host or remote.is_local else "",
+        remote_ip=remote.ip,
+        by=conversation.terms.hostname,
+        software="harakapy",
+        protocol=with_protocol(
+            is_esmtp=connection.is_esmtp,
+            is_tls=False,
+            is_authenticated=False,
+            is_utf8=transaction.mail_params.smtputf8,
+        ),
+        transaction=transaction.uuid,
+        when=datetime.now(UTC).astimezone(),
+        recipient=transaction.rcpt_to[0] if len(transaction.rcpt_to) == 1 else None,
+    )

@@ -1,0 +1,231 @@
+"""The receiving side of a server: takes streams, makes connections of them, and ends them orderly.
+
+One nursery per connection: the dialogue and every task that a plugin starts for it live and die there.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+from trio_util import AsyncValue
+
+from harakapy.hooks import Hooks
+from harakapy.inbound.commands import HANDLERS
+from harakapy.inbound.connection import Connection, Local, Remote
+from harakapy.inbound.conversation import SHUTTING_DOWN, TIMEOUT, Conversation
+from harakapy.inbound.greeting import greet
+from harakapy.inbound.terms import Terms
+from harakapy.inbound.transaction import Transaction
+from harakapy.log import Level, Logger
+from harakapy.net import ConnectionLimits, Refusal, Resolver, SocketAddress, SocketStream, Watchdog
+from harakapy.smtp import Reply
+
+if TYPE_CHECKING:
+    from harakapy.process.server import Server
+
+LAST_WORDS_S = 1.0  # picked: to hand the kernel a reply takes no time at all, unless the peer does not read
+LINGER_S = 2.0  # picked: one slow round trip for a client that is still sending to read why it was refused
+LINGER_OCTETS = 1 << 20
+
+_TOO_MANY = {
+    Refusal.TOTAL: Reply(421, "Too many connections, try again later", "4.7.0"),
+    Refusal.ADDRESS: Reply(421, "Too many connections from your address, try again later", "4.7.0"),
+}
+_STATUS = {2: "accepted", 4: "deferred", 5: "refused"}
+
+
+class Service:
+    """What all conversations of a server share. ``terms`` may be replaced; open conversations keep theirs."""
+
+    def __init__(
+        self,
+        server: Server,
+        hooks: Hooks,
+        terms: Terms,
+        *,
+        log: Logger,
+        resolver: Resolver | None,
+        limits: ConnectionLimits,
+    ) -> None:
+        """``resolver`` is None if host names are not looked up. Made inside trio."""
+        self.server = server
+        self.hooks = hooks
+        self.terms = terms
+        self.log = log
+        self.resolver = resolver
+        self.limits = limits
+        self.watchdog = Watchdog()
+        self.is_stopping = False
+        self.open_connections = AsyncValue(0)
+        self._open: dict[Conversation, trio.CancelScope] = {}
+
+    async def handle_socket(self, stream: SocketStream) -> None:
+        """Converse with a client that was accepted from a socket."""
+        try:
+            remote, local = stream.remote, stream.local
+        except trio.BrokenResourceError:  # gone before anybody asked
+            stream.close()
+            return
+        await self.handle(stream, remote, local)
+
+    async def handle(self, stream: trio.abc.Stream, remote: SocketAddress, local: SocketAddress) -> None:
+        """Converse with one client until the end. Owns the stream; raises nothing but trio.Cancelled."""
+        try:
+            refusal = self.limits.acquire(remote.host)
+            if refusal is not None:
+                self.log.notice("connection refused", remote=remote.host, reason=refusal.value)
+                await _say_last_words(stream, _TOO_MANY[refusal])
+                return
+            try:
+                await self._handle_admitted(stream, remote, local)
+            finally:
+                self.limits.release(remote.host)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(stream)
+
+    async def _handle_admitted(
+        self, stream: trio.abc.Stream, remote: SocketAddress, local: SocketAddress
+    ) -> None:
+        connection = Connection(
+            self.server,
+            self.log,
+            Remote(remote.host, remote.port),
+            Local(local.host, local.port, self.terms.hostname),
+            trio.current_time(),
+        )
+        ending = "left"
+        try:
+            async with trio.open_nursery() as nursery:
+                with self.watchdog.watch(nursery.cancel_scope) as deadline:
+                    conversation = Conversation(self, connection, stream, deadline)
+                    self._open[conversation] = nursery.cancel_scope
+                    self.open_connections.value = len(self._open)
+                    connection.open(nursery)
+                    ending = await self._converse(conversation)
+                    connection.close()
+                    nursery.cancel_scope.cancel()
+            if deadline.is_expired and conversation.farewell is None:
+                conversation.farewell, ending = TIMEOUT, "timed out"
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._end(conversation, stream, ending)
+
+    async def _converse(self, conversation: Conversation) -> str:
+        """Greet and answer; how it ended, for the log."""
+        try:
+            await greet(conversation)
+            await conversation.run(HANDLERS)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return "broken"
+        except Exception as error:  # noqa: BLE001  # a defect of ours must not take other connections down
+            conversation.connection.log.crit("connection failed", error=str(error), exc_info=error)
+            conversation.farewell = Reply(421, "Internal error, try again later", "4.3.0")
+            return "failed"
+        return "left" if conversation.farewell is None else "sent away"
+
+    async def _end(self, conversation: Conversation, stream: trio.abc.Stream, ending: str) -> None:
+        """Say what is owed, tell the plugins, close. Runs shielded; each part has its own bound."""
+        connection = conversation.connection
+        try:
+            if conversation.farewell is not None:
+                await _say_last_words(stream, conversation.farewell)
+            await conversation.reset_transaction()
+            await self.hooks.disconnect(connection)
+            self._log_connection(connection, ending)
+            if ending != "broken" and not conversation.client_has_left:
+                await _linger(stream)
+        finally:
+            del self._open[conversation]
+            self.open_connections.value = len(self._open)
+
+    async def stop(self, deadline: float) -> None:
+        """Let busy clients finish until ``deadline`` (trio time), send idle ones away with 421; then cut."""
+        self.is_stopping = True
+        for conversation in list(self._open):
+            if conversation.is_idle:
+                self._cut(conversation)
+        with trio.move_on_at(deadline):
+            await self.open_connections.wait_value(0)
+        self.cut_all()
+        await self.open_connections.wait_value(0)
+
+    def cut_all(self) -> None:
+        """Send all clients away now; a message that is being stored is stored first."""
+        for conversation in list(self._open):
+            self._cut(conversation)
+
+    def _cut(self, conversation: Conversation) -> None:
+        conversation.farewell = SHUTTING_DOWN
+        self._open[conversation].cancel()
+
+    def log_message(self, connection: Connection, transaction: Transaction) -> None:
+        """The summary line of a transaction; it also counts it for the connection."""
+        reply = transaction.reply
+        has_ended = transaction.has_content or (reply is not None and reply.code >= 400)
+        status = _STATUS.get(reply.code // 100, "aborted") if reply is not None and has_ended else "aborted"
+        counts = connection.message_count
+        if status == "accepted":
+            counts.accept += 1
+        elif status == "deferred":
+            counts.tempfail += 1
+        elif status == "refused":
+            counts.reject += 1
+        if self.log.is_enabled(Level.INFO):
+            self.log.info(
+                "message",
+                uuid=transaction.uuid,
+                status=status,
+                sender=transaction.mail_from.path,
+                recipients=len(transaction.rcpt_to),
+                refused=transaction.rcpt_refused,
+                octets=transaction.data_bytes,
+                reply="" if reply is None else str(reply),
+                took_s=trio.current_time() - transaction.started_at,
+            )
+
+    def _log_connection(self, connection: Connection, ending: str) -> None:
+        if self.log.is_enabled(Level.INFO):
+            counts = connection.message_count
+            self.log.info(
+                "connection",
+                uuid=connection.uuid,
+                ending=ending,
+                remote=connection.remote.ip,
+                rdns=connection.remote.host,
+                hello=connection.hello.host,
+                relaying=connection.relaying,
+                early=connection.early_talker,
+                accepted=counts.accept,
+                deferred=counts.tempfail,
+                refused=counts.reject,
+                errors=connection.errors,
+                took_s=trio.current_time() - connection.started_at,
+            )
+
+
+async def _say_last_words(stream: trio.abc.Stream, reply: Reply) -> None:
+    with (
+        trio.move_on_after(LAST_WORDS_S, shield=True),
+        suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+    ):
+        await stream.send_all(reply.encode())
+
+
+async def _linger(stream: trio.abc.Stream) -> None:
+    """Close our side and read on for a moment.
+
+    Closing a socket with octets unread resets the connection, and the reset may overtake our last reply.
+    """
+    if not isinstance(stream, trio.abc.HalfCloseableStream):
+        return
+    left = LINGER_OCTETS
+    with (
+        trio.move_on_after(LINGER_S, shield=True),
+        suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+    ):
+        await stream.send_eof()
+        while left > 0 and (block := await stream.receive_some(65536)):
+            left -= len(block)

@@ -1,0 +1,71 @@
+"""What a client is offered and held to: settings in the form in which a conversation uses them.
+
+Made once for each set of settings; connections keep the terms under which they began, so a reload changes
+nothing for those that are open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harakapy.config import Settings
+from harakapy.smtp import ServerLimits
+
+OFFERED = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
+"""The extensions without parameters that work end to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The rules of a conversation. Times are seconds, sizes octets; 0 switches a limit off where it may."""
+
+    hostname: str
+    greeting: str
+    extensions: frozenset[str]
+    capabilities: tuple[str, ...]
+    limits: ServerLimits
+    max_message_octets: int
+    max_header_octets: int
+    max_header_line_octets: int
+    max_line_octets: int
+    normalise_newlines: bool
+    max_recipients: int
+    max_hops: int
+    max_errors: int
+    max_junk_commands: int
+    spool_after_octets: int
+    spool_dir: Path
+    command_timeout_s: float
+    data_timeout_s: float
+    min_data_rate: float
+    data_rate_grace_s: float
+    commit_timeout_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Terms:
+        """The terms that settings make."""
+        smtp = settings.smtp
+        return cls(
+            hostname=settings.hostname,
+            greeting=smtp.greeting,
+            extensions=frozenset({*OFFERED, "SIZE"}),
+            capabilities=(*OFFERED, f"SIZE {smtp.max_message_size}"),
+            limits=ServerLimits(max_command_octets=smtp.max_command_length),
+            max_message_octets=smtp.max_message_size,
+            max_header_octets=smtp.max_header_size,
+            max_header_line_octets=smtp.max_header_line,
+            max_line_octets=smtp.max_line_length,
+            normalise_newlines=smtp.bare_newlines == "normalize",
+            max_recipients=smtp.max_recipients,
+            max_hops=smtp.max_hops,
+            max_errors=smtp.max_errors,
+            max_junk_commands=smtp.max_junk_commands,
+            spool_after_octets=smtp.spool_after,
+            spool_dir=settings.spool_dir,
+            command_timeout_s=smtp.command_timeout,
+            data_timeout_s=smtp.data_timeout,
+            min_data_rate=smtp.min_data_rate,
+            data_rate_grace_s=smtp.data_rate_grace,
+            commit_timeout_s=smtp.commit_timeout,
+        )

@@ -1,0 +1,211 @@
+"""A server in one process: settings, plugins, sockets, and the connections they bring.
+
+It is what ``harakapy serve`` runs and what a test embeds. There is no state but that of its instances, so any
+number of them may run side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Self
+
+import trio
+
+from harakapy.config import Settings
+from harakapy.hooks import Action, Hooks, Notes, Plugin, Registry
+from harakapy.inbound import Service, Terms
+from harakapy.log import Level, Logger, open_logger
+from harakapy.net import ConnectionLimits, Endpoint, Listener, Resolver, SocketAddress, open_listeners
+from harakapy.net import serve as accept_from
+from harakapy.process.loading import LoadedPlugin, load_plugins
+
+LOOPBACK = SocketAddress("127.0.0.1", 0)
+
+
+class StartRefused(Exception):
+    """A plugin has refused to let the server start; the message is the plugin's."""
+
+
+class Server:
+    """One server.
+
+    ``settings`` are those in force for new connections, ``notes`` what plugins write down for one another for
+    as long as the server lives, ``plugins`` what was loaded, ``hooks`` their chains.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        plugins: Iterable[object] = (),
+        log: Logger | None = None,
+        resolver: Resolver | None = None,
+        strict: bool = False,
+    ) -> None:
+        """Load and register the plugins: those that the settings list, then ``plugins``, given as objects.
+
+        ``log`` and ``resolver`` are made from the settings if they are not given. ``strict`` raises where a
+        plugin answers what its hook does not accept: for tests.
+        Raises ConfigError, or RegistrationError if an implementation does not fit its hook.
+        """
+        self.settings = settings or Settings.default()
+        self.log = log or logger_of(self.settings)
+        self.notes = Notes()
+        self.addresses: tuple[Endpoint, ...] = ()
+        self.plugins: list[LoadedPlugin] = load_plugins(self.settings, plugins)
+        self.hooks = self._register(strict=strict)
+        if self.hooks.is_implemented("log"):
+            self.log.output.tap = self.hooks.log
+        self._resolver = resolver
+        self._service: Service | None = None
+        self._stop = trio.Event()
+
+    def _register(self, *, strict: bool) -> Hooks:
+        registry = Registry()
+        for loaded in self.plugins:
+            if isinstance(loaded.plugin, Plugin):
+                loaded.plugin.attach(loaded.name, self, self.log.bind(plugin=loaded.name))
+            registry.add(loaded.name, loaded.plugin, loaded.options)
+        return registry.freeze(strict=strict)
+
+    @property
+    def resolver(self) -> Resolver:
+        """DNS, with a cache shared by all. Raises RuntimeError before the server runs."""
+        if self._resolver is None:
+            raise RuntimeError("the resolver is there while the server runs")
+        return self._resolver
+
+    async def serve(self, *, task_status: trio.TaskStatus[Self] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen and serve until `stop` is called or this is cancelled. Can be called once.
+
+        With ``nursery.start`` the server is handed back once its sockets accept connections; ``addresses``
+        then has the bound endpoints. Raises ListenError, StartRefused, or HookFault if a plugin fails in
+        hook_init_master.
+        """
+        with self._listening() as listeners:
+            await self._prepare()
+            await self._run(listeners, task_status)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Serve within an ``async with`` block, and stop orderly at its end.
+
+        Raises what `serve` raises; what the block raises comes out as it is, not in an ExceptionGroup.
+        """
+        failure: Exception | None = None
+        with self._listening() as listeners:
+            await self._prepare()
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._start, listeners)
+                try:
+                    yield self
+                except Exception as error:  # noqa: BLE001  # raised again below, outside the nursery
+                    failure = error
+                self.stop()
+        if failure is not None:
+            raise failure
+
+    async def _start(self, listeners: list[Listener], *, task_status: trio.TaskStatus[Self]) -> None:
+        await self._run(listeners, task_status)
+
+    @contextmanager
+    def _listening(self) -> Iterator[list[Listener]]:
+        listeners = open_listeners(Endpoint.parse(listen.address) for listen in self.settings.listen)
+        try:
+            self.addresses = tuple(listener.endpoint for listener in listeners)
+            yield listeners
+        finally:
+            for listener in listeners:
+                listener.close()
+
+    async def _prepare(self) -> None:
+        """What must succeed before the first connection is accepted."""
+        settings = self.settings
+        settings.spool_dir.mkdir(parents=True, exist_ok=True)
+        if self._resolver is None:
+            self._resolver = Resolver(
+                [str(server) for server in settings.dns.nameservers], timeout_s=settings.dns.timeout
+            )
+        self._warn_of_missing_plugins()
+        verdict = await self.hooks.init_master(self)
+        if verdict.action is Action.DENY:
+            raise StartRefused(f"plugin {verdict.plugin}: {verdict.text or 'refused to start'}")
+
+    def _warn_of_missing_plugins(self) -> None:
+        if not self.hooks.is_implemented("rcpt"):
+            self.log.warn(
+                "no plugin answers hook_rcpt: every recipient will be refused, unless the client relays"
+            )
+        if not (self.hooks.is_implemented("queue") or self.hooks.is_implemented("queue_outbound")):
+            self.log.warn("no plugin answers hook_queue: every message will be deferred with 451")
+
+    async def _run(self, listeners: list[Listener], task_status: trio.TaskStatus[Self]) -> None:
+        smtp = self.settings.smtp
+        service = Service(
+            self,
+            self.hooks,
+            Terms.of(self.settings),
+            log=self.log,
+            resolver=self._resolver if self.settings.dns.rdns else None,
+            limits=ConnectionLimits(
+                smtp.max_connections, smtp.max_connections_per_address, smtp.unlimited_addresses
+            ),
+        )
+        async with trio.open_nursery() as connections:
+            connections.start_soon(service.watchdog.run)
+            async with trio.open_nursery() as accepting:
+                for listener in listeners:
+                    accepting.start_soon(accept_from, listener, service.handle_socket, connections, self.log)
+                self._service = service
+                task_status.started(self)
+                await self._stop.wait()
+                accepting.cancel_scope.cancel()
+            for listener in listeners:
+                listener.close()
+            await service.stop(trio.current_time() + self.settings.smtp.shutdown_timeout)
+            await self.hooks.shutdown(self)
+            connections.cancel_scope.cancel()
+
+    async def converse(
+        self,
+        stream: trio.abc.Stream,
+        remote: SocketAddress = LOOPBACK,
+        local: SocketAddress = LOOPBACK,
+    ) -> None:
+        """Serve one client over any stream, which it closes: an embedded server needs no socket.
+
+        Raises RuntimeError if the server does not run.
+        """
+        if self._service is None:
+            raise RuntimeError("the server does not run")
+        await self._service.handle(stream, remote, local)
+
+    def stop(self) -> None:
+        """Stop orderly: accept no more, let busy clients finish within ``smtp.shutdown_timeout``."""
+        self._stop.set()
+
+    def cut(self) -> None:
+        """Stop without waiting for busy clients; what is being stored is still stored."""
+        self._stop.set()
+        if self._service is not None:
+            self._service.cut_all()
+
+    def reload(self, settings: Settings) -> None:
+        """Use other settings for new connections. Listeners and plugins stay as they are until a restart."""
+        self.settings = settings
+        self.log.output.level = Level.parse(settings.log.level)
+        if self._service is not None:
+            smtp = settings.smtp
+            self._service.terms = Terms.of(settings)
+            self._service.limits.change(
+                smtp.max_connections, smtp.max_connections_per_address, smtp.unlimited_addresses
+            )
+
+
+def logger_of(settings: Settings) -> Logger:
+    """A logger with an output of its own, as the settings want it. Raises OSError if the file fails."""
+    log = settings.log
+    return open_logger(
+        Level.parse(log.level), format_name=log.format, timestamps=log.timestamps, file=settings.log_file
+    )

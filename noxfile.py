@@ -1,0 +1,52 @@
+"""The project's commands: `nox` runs the checks, `nox -l` lists all, `nox -s NAME` runs one."""
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["tests", "lint", "types", "docs"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.stop_on_first_error = False
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the project as developers use it, with the dependencies of some groups."""
+    session.install("-e", ".", *nox.project.dependency_groups(PROJECT, *groups))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the test suite on all cores; arguments go to pytest: nox -s tests -- -k maildir."""
+    install(session, "test")
+    session.run("pytest", "-q", "-n", "auto", "-m", "not live", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style (ruff) and who may import whom (import-linter)."""
+    install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types strictly (mypy)."""
+    install(session, "types", "test")
+    session.run("mypy", "harakapy", "tests", "noxfile.py")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write the generated pages of docs/; with -- --check only tell whether they are up to date."""
+    install(session)
+    session.run("python", "docs/generate.py", *(session.posargs or ["--check"]))
+
+
+@nox.session
+def live(session: nox.Session) -> None:
+    """Talk to real peers (swaks, smtp-source); tells what it skipped and why."""
+    install(session, "test")
+    session.run("pytest", "-q", "-rs", "-m", "live", *session.posargs)
