@@ -65,6 +65,10 @@ class ReceiveBuffer:
         """Whether what was not yet taken begins with ``prefix``."""
         return self._data.startswith(prefix, self._position)
 
+    def peek(self, octets: int) -> bytes:
+        """At most so many octets of what was not yet taken."""
+        return self._data[self._position : self._position + octets]
+
     def take_line(self, bound: int) -> bytes | None:
         """The next line without its CRLF, or None if it is not complete.
 

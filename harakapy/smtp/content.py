@@ -7,9 +7,9 @@ command). A dot that begins a line and does not end the content is removed. A li
 nowhere else: bare CR, bare LF and NUL, which other servers take for line ends or drop, are octets like any
 other. ``LineRules`` finds them, and the receiver refuses or repairs the message after its real end.
 
-How the search works: the decoder knows how many octets of CR LF . CR LF the content so far ends with. It puts
-these in front of the next block and searches the whole, so a sequence that was cut anywhere is found as if it
-had not been cut. CR and LF have been handed out by then; only the dot and the CR behind it are held back.
+How the search works: the decoder knows how many octets of CR LF . CR LF the content so far ends with. If the
+next block goes on with it, it puts these in front and searches the whole, so a sequence that was cut anywhere
+is found as if it had not been. CR and LF have been handed out by then; a dot, or dot and CR, are held back.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["ChunkDecoder", "DataDecoder", "DotStuffer", "LineRules"]
+__all__ = ["ChunkDecoder", "DataDecoder", "DiscardedChunk", "DotStuffer", "LineRules"]
 
 _END: Final = b"\r\n.\r\n"
 
 # Compiled patterns that begin with a literal: searching is twice as fast as with bytes.find (3.3 against 1.5
 # GB/s), and replacing a few hits in much text three times as fast as with bytes.replace.
 _DOT_LINE = re.compile(rb"\r\n\.")
-_END_OF_DATA = re.compile(rb"\r\n\.\r\n")
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _BARE_LF = re.compile(rb"\n(?<!\r\n)")
 
@@ -49,20 +48,28 @@ class DataDecoder:
         Returns the decoded block, perhaps empty, and the position behind what was taken: behind the end, or
         ``len(data)``. A block without stuffed dots is handed out as it came, or copied once.
         """
+        if start == len(data):
+            return b"", start
         matched = self._matched
+        if matched < 3 and data[start] != _END[matched]:
+            matched = 0  # the end does not go on here and nothing is held back: no need to put it in front
         text = _END[:matched] + data[start:] if matched or start else data
-        handed_out = min(matched, 2)
-        dot = _DOT_LINE.search(text)
-        if dot is None:
+        handed_out = 2 if matched > 2 else matched
+        dot = text.find(b".")  # many times as fast again; base64 has none
+        if dot >= 0:
+            dot_line = _DOT_LINE.search(text, max(dot - 2, 0))
+            dot = -1 if dot_line is None else dot_line.start()
+        if dot == -1:
             self._matched = 2 if text.endswith(b"\r\n") else 1 if text.endswith(b"\r") else 0
             return (text[handed_out:] if handed_out else text), len(data)
-        if end := _END_OF_DATA.search(text, dot.start()):
+        end = text.find(_END, dot)
+        if end >= 0:
             self.finished = True
-            stop, taken = end.start() + 2, end.end() + start - matched
+            stop, taken = end + 2, end + len(_END) + start - matched
         else:
             self._matched = next(n for n in (4, 3, 2, 1, 0) if text.endswith(_END[:n]))
             stop, taken = len(text) - max(self._matched - 2, 0), len(data)
-        if dot.start() + 2 < stop:
+        if dot + 2 < stop:
             return _DOT_LINE.sub(b"\r\n", text[:stop])[handed_out:], taken
         return text[handed_out:stop], taken
 
@@ -85,6 +92,17 @@ class ChunkDecoder:
         block = data[start : start + self._missing]
         self._missing -= len(block)
         return block, start + len(block)
+
+
+class DiscardedChunk(ChunkDecoder):
+    """Takes the octets of a refused chunk, and loses them."""
+
+    __slots__ = ()
+
+    def receive(self, data: bytes, start: int = 0) -> tuple[bytes, int]:
+        """Nothing, and the position behind the octets that belong to the chunk."""
+        _, position = super().receive(data, start)
+        return b"", position
 
 
 class DotStuffer:
