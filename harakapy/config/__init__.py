@@ -1,0 +1,40 @@
+"""Typed settings from one TOML file, with errors that name the file, the key and the nearest known key."""
+
+from harakapy.config.lists import ListFile, PatternFile
+from harakapy.config.load import changed_keys, load
+from harakapy.config.place import ConfigPath, HostName, NameServer, Network, StatePath
+from harakapy.config.problem import ConfigError, Problem
+from harakapy.config.quantity import Count, Duration, Size
+from harakapy.config.sections import DnsSettings, ListenSettings, LogSettings, PluginSection, SmtpSettings
+from harakapy.config.settings import PluginTable, Settings, validate_plugin
+from harakapy.config.suggest import did_you_mean, near_names, nearest
+from harakapy.config.validate import Section
+
+__all__ = [
+    "ConfigError",
+    "ConfigPath",
+    "Count",
+    "DnsSettings",
+    "Duration",
+    "HostName",
+    "ListFile",
+    "ListenSettings",
+    "LogSettings",
+    "NameServer",
+    "Network",
+    "PatternFile",
+    "PluginSection",
+    "PluginTable",
+    "Problem",
+    "Section",
+    "Settings",
+    "Size",
+    "SmtpSettings",
+    "StatePath",
+    "changed_keys",
+    "did_you_mean",
+    "load",
+    "near_names",
+    "nearest",
+    "validate_plugin",
+]
