@@ -107,22 +107,23 @@ class ListFile:
 class PatternFile(ListFile):
     """The same with a regular expression on each line; an entry matches a name as a whole, in any case."""
 
-    _pattern: re.Pattern[str]
+    _patterns: tuple[re.Pattern[str], ...]
 
     def __contains__(self, name: object) -> bool:
         """Whether one of the expressions matches the whole of `name`."""
         self._look()
-        return isinstance(name, str) and self._pattern.fullmatch(name) is not None
+        return isinstance(name, str) and any(pattern.fullmatch(name) for pattern in self._patterns)
 
     def _take(self, lines: list[tuple[int, str]]) -> None:
         problems: list[Problem] = []
+        patterns = []
         for number, line in lines:
             try:
-                re.compile(line)
+                # Each by itself: joined by "|", their groups and flags would meddle with each other.
+                patterns.append(re.compile(line, re.IGNORECASE))
             except re.error as error:
                 problems += self._error(f"is not a regular expression: {error}", number).problems
         if problems:
             raise ConfigError(problems)
-        # (?!) matches nothing: an empty file is an empty list.
-        self._pattern = re.compile("|".join(f"(?:{line})" for _, line in lines) or "(?!)", re.IGNORECASE)
+        self._patterns = tuple(patterns)
         super()._take(lines)

@@ -149,6 +149,16 @@ def test_alternatives_of_one_line_do_not_spill_into_another(path: Path) -> None:
     ]
 
 
+def test_groups_and_flags_of_one_line_do_not_meddle_with_another(path: Path) -> None:
+    path.write_text("(a)(b)\\2\n(?P<x>c)(?P=x)\n(?P<x>d)\\1\n(?x) e f\n")
+    assert [name for name in ("abb", "aba", "cc", "dd", "ef") if name in PatternFile(path)] == [
+        "abb",
+        "cc",
+        "dd",
+        "ef",
+    ]
+
+
 def test_empty_file_of_patterns_matches_nothing(path: Path) -> None:
     path.write_text("# nothing yet\n")
     assert "" not in PatternFile(path)
