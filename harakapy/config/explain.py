@@ -62,11 +62,11 @@ def findings(error: ValidationError, model: type[BaseModel], data: object) -> It
             yield unknown_key(model, place)
             continue
         expected = _type_at(model, place)
-        is_absent = detail["type"] == "missing"
+        is_hidden = detail["type"] == "missing" or _may_be_secret(expected, _value_at(data, place))
         yield Finding(
             place,
             _message(detail, expected),
-            "" if is_absent or _is_secret(expected) else shown(_value_at(data, place)),
+            "" if is_hidden else shown(_value_at(data, place)),
             near_names(str(detail["input"]), _options(expected)),
         )
 
@@ -147,8 +147,16 @@ def _options(expected: Any) -> list[str]:
     return [str(option) for literal in literals for option in get_args(literal)]
 
 
-def _is_secret(expected: Any) -> bool:
-    return any(each.type in (SecretStr, SecretBytes) for each in alternatives(expected))
+def _may_be_secret(expected: Any, value: object) -> bool:
+    """Whether showing `value` could show a secret: one of its own, or one of a whole table of settings."""
+    if isinstance(value, dict) and models_in(expected):
+        return True
+    types = [each.type for each in alternatives(expected)]
+    return any(
+        bare in (SecretStr, SecretBytes) or any(_may_be_secret(inner, None) for inner in get_args(bare))
+        for bare in types
+        if get_origin(bare) is not Literal
+    )
 
 
 def _place(location: tuple[str | int, ...], data: object) -> Location:
@@ -168,7 +176,7 @@ def _place(location: tuple[str | int, ...], data: object) -> Location:
 def _value_at(data: Any, place: Location) -> object:
     """What stands there in the file; pydantic tells what its validators have made of that."""
     for part in place:
-        data = data[part]
+        data = data.get(part) if isinstance(data, dict) else data[part]
     return data
 
 

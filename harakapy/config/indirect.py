@@ -53,6 +53,12 @@ class Indirection:
             for key, entry in value.items()
         }
 
+    def name_of(self, place: Location, shown: str) -> str:
+        """What to show for the value there: `shown`, unless it, or something in it, came from elsewhere."""
+        if any(origin[: len(place)] == place for origin in self.origins if len(origin) > len(place)):
+            return ""
+        return self.origins.get(place, shown)
+
     def _fetched(self, reference: Mapping[str, str], at: Location) -> str | None:
         try:
             if "env" in reference:

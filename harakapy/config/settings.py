@@ -73,6 +73,7 @@ class Settings(Section):
     )
 
     _source: Path | None = PrivateAttr(None)
+    _directory: Path = PrivateAttr(Path())
 
     @classmethod
     def default(cls, **values: Any) -> Self:
@@ -101,7 +102,7 @@ class Settings(Section):
             directory=directory,
             context={"directory": directory, "check_address": check_address},
         )
-        settings._source = source
+        settings._source, settings._directory = source, directory
         return settings
 
     @property
@@ -116,8 +117,8 @@ class Settings(Section):
 
     @property
     def directory(self) -> Path:
-        """Where relative paths of what people write begin: beside the file, else the current directory."""
-        return self._source.parent.absolute() if self._source else Path.cwd()
+        """Where relative paths of what people write begin: beside the file, if there is one."""
+        return self._directory
 
     @property
     def spool_dir(self) -> Path:

@@ -59,6 +59,7 @@ def _problems(found: list[Finding], indirection: Indirection, file: str, at: Loc
             if place not in indirection.failures and message not in earlier.message:
                 problems[place] = replace(earlier, message=f"{earlier.message}, or {message}")
             continue
-        given = indirection.origins.get(place, given) if given else ""
+        if given:
+            given = indirection.name_of(place, given)
         problems[place] = Problem(file, key_path((*at, *place)), message, given, nearest)
     return list(problems.values())

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, model_validator
 
 from harakapy.config import ConfigError, Count, Duration, Settings, load
 
@@ -133,6 +133,29 @@ def test_secret_is_not_shown_even_when_it_stands_in_the_file(loaded: Load) -> No
     assert "geheim" not in str(caught.value)
     assert "1234" not in str(caught.value)
     assert [problem.key for problem in caught.value.problems] == ["plugin.a.password", "plugin.a.pin"]
+
+
+class Both(BaseModel):
+    user: str = ""
+    password: SecretStr
+    pins: list[SecretStr] = []
+
+    @model_validator(mode="after")
+    def check(self) -> "Both":
+        raise ValueError("needs a user")
+
+
+def test_secret_is_not_shown_with_what_is_around_it(loaded: Load) -> None:
+    settings = loaded(
+        '[plugin.a]\npassword = { file = "secret.txt" }\n[plugin.b]\npassword = "x"\npins = "geheim"'
+    )
+    with pytest.raises(ConfigError, match=r"plugin.a: needs a user$"):
+        settings.plugin_table("a").validate(Both)
+    with pytest.raises(ConfigError, match=r"plugin.b.pins: must be a list: .*\]$"):
+        settings.plugin_table("b").validate(Both)
+    assert wrong(loaded, 'plugins = [{ file = "secret.txt" }, "b", "b"]') == [
+        "plugins: must name each only once; b is there again"
+    ]
 
 
 @pytest.mark.parametrize("table", ['{ env = "A", file = "b" }', "{ env = 5 }", "{}", '{ environment = "A" }'])
