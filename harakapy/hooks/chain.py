@@ -1,0 +1,123 @@
+"""The order of the implementations of one hook, made once and frozen.
+
+``tryfirst``, then the order in which the configuration lists the plugins (inside one plugin the order of
+definition), then ``trylast``. Wrappers and ``around`` functions stand around the others in the same order,
+the first one outermost. The order in which plugins were registered is never visible.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from harakapy.hooks.spec import HookSpec
+
+
+class Role(enum.Enum):
+    """How an implementation takes part."""
+
+    INNER = "answers"
+    WRAPPER = "a generator that sees the inner verdict"
+    AROUND = "an async function that awaits the inner verdict"
+
+
+class OnError(enum.Enum):
+    """What the operator wants of a plugin that fails on a deciding hook: ``on_error`` in its table."""
+
+    TEMPFAIL = "tempfail"
+    CONTINUE = "continue"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One implementation, ready to be called with the hook's arguments in the order of its spec."""
+
+    plugin: str
+    function: str
+    call: Callable[..., Any]
+    role: Role
+    is_async: bool
+    timeout_s: float
+    on_error: OnError
+    rank: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """All implementations of one hook: those that answer, and the layers around them, outermost first."""
+
+    spec: HookSpec
+    links: tuple[Link, ...]
+    layers: tuple[Link, ...]
+    is_async: bool
+    is_deniable: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.links or self.layers)
+
+    @property
+    def order(self) -> tuple[Link, ...]:
+        """All implementations as they are entered: the layers, then those that answer."""
+        return self.layers + self.links
+
+
+def make_chain(spec: HookSpec, links: Iterable[Link]) -> Chain:
+    """Order the implementations of one hook."""
+    ordered = sorted(links, key=lambda link: link.rank)
+    inner = tuple(link for link in ordered if link.role is Role.INNER)
+    return Chain(
+        spec=spec,
+        links=inner,
+        layers=tuple(link for link in ordered if link.role is not Role.INNER),
+        is_async=any(link.is_async for link in inner),
+        is_deniable=spec.arguments[0] == "connection" and spec.name != "deny",
+    )
+
+
+def rank(*, tryfirst: bool, trylast: bool, plugin_index: int, definition_index: int) -> tuple[int, int, int]:
+    """The sort key of an implementation."""
+    return (0 if tryfirst else 2 if trylast else 1, plugin_index, definition_index)
+
+
+def positional(function: Callable[..., Any], arguments: Sequence[str]) -> Callable[..., Any]:
+    """Adapt a function that names some of a hook's arguments to being called with all, in order.
+
+    What it is called with by keyword (``proceed``) is handed on.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    names = [parameter.name for parameter in parameters if parameter.name in arguments]
+    leading = parameters[: len(names)]
+    if any(item.name not in names or item.kind is item.KEYWORD_ONLY for item in leading):
+        return _by_keyword(function, {name: arguments.index(name) for name in names})
+    if names == list(arguments):
+        return function
+    return _by_position(function, [arguments.index(name) for name in names])
+
+
+def _by_position(function: Callable[..., Any], indexes: Sequence[int]) -> Callable[..., Any]:
+    if len(indexes) < 2:  # where itemgetter gives no tuple
+        wanted = slice(indexes[0], indexes[0] + 1) if indexes else slice(0)
+        return lambda *args, **keywords: function(*args[wanted], **keywords)
+    pick = itemgetter(*indexes)
+    return lambda *args, **keywords: function(*pick(args), **keywords)
+
+
+def _by_keyword(function: Callable[..., Any], indexes: Mapping[str, int]) -> Callable[..., Any]:
+    def call(*args: Any, **keywords: Any) -> Any:
+        return function(**{name: args[index] for name, index in indexes.items()}, **keywords)
+
+    return call
+
+
+def is_async_function(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives a coroutine: an ``async def``, also bound, partial, or an object's call."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004  # its kind is asked for, not whether it exists
+    )

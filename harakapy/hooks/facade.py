@@ -1,0 +1,167 @@
+"""The hooks as the core calls them: one typed method each.
+
+A hook that nobody implements costs one look into a dictionary. Whoever calls a hook is given an instance of
+`Hooks`; nothing reaches for a plugin manager.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from harakapy.hooks.chain import Chain
+from harakapy.hooks.fold import Fold
+from harakapy.hooks.verdict import CONT, Verdict
+
+if TYPE_CHECKING:
+    from harakapy.inbound.connection import Connection
+    from harakapy.log import Logger, LogRecord
+    from harakapy.process.server import Server
+    from harakapy.smtp import Address, MailParameters, RcptParameters, Reply
+
+
+class Hooks:
+    """Every hook of one server. ``chains`` has one entry for each spec, empty or not."""
+
+    def __init__(
+        self, chains: Mapping[str, Chain], *, strict: bool = False, log: Logger | None = None
+    ) -> None:
+        self._chains = dict(chains)
+        self._implemented = {name: chain for name, chain in chains.items() if chain}
+        self._fold = Fold(self._chains["deny"], strict=strict, log=log)
+
+    @property
+    def chains(self) -> Iterable[Chain]:
+        """All chains in the order of the manual, for people to look at."""
+        return self._chains.values()
+
+    @property
+    def faults(self) -> Counter[tuple[str, str]]:
+        """How often each plugin failed on each hook: {(plugin, hook): count}."""
+        return self._fold.faults
+
+    def is_implemented(self, name: str) -> bool:
+        """Whether any plugin implements the hook (its name without prefix)."""
+        return name in self._implemented
+
+    async def _decide(self, name: str, *args: Any) -> Verdict:
+        chain = self._implemented.get(name)
+        return CONT if chain is None else await self._fold.decide(chain, args)
+
+    async def _observe(self, name: str, *args: Any) -> None:
+        chain = self._implemented.get(name)
+        if chain is not None:
+            await self._fold.observe(chain, args)
+
+    # The life of a server.
+
+    async def init_master(self, server: Server) -> Verdict:
+        """See `hookspecs.hook_init_master`. Raises HookFault if a plugin fails."""
+        return await self._decide("init_master", server)
+
+    async def init_child(self, server: Server) -> Verdict:
+        """See `hookspecs.hook_init_child`. Raises HookFault if a plugin fails."""
+        return await self._decide("init_child", server)
+
+    async def shutdown(self, server: Server) -> None:
+        """See `hookspecs.hook_shutdown`."""
+        await self._observe("shutdown", server)
+
+    def log(self, record: LogRecord) -> bool:
+        """See `hookspecs.hook_log`. Whether a plugin has taken the record."""
+        chain = self._implemented.get("log")
+        return chain is not None and self._fold.decide_now(chain, (record,)) is not CONT
+
+    # The life of a connection.
+
+    async def connect_init(self, connection: Connection) -> None:
+        """See `hookspecs.hook_connect_init`."""
+        await self._observe("connect_init", connection)
+
+    async def lookup_rdns(self, connection: Connection) -> Verdict:
+        """See `hookspecs.hook_lookup_rdns`. OK carries the name in ``value``."""
+        return await self._decide("lookup_rdns", connection)
+
+    async def connect(self, connection: Connection) -> Verdict:
+        """See `hookspecs.hook_connect`."""
+        return await self._decide("connect", connection)
+
+    async def helo(self, connection: Connection, host: str) -> Verdict:
+        """See `hookspecs.hook_helo`."""
+        return await self._decide("helo", connection, host)
+
+    async def ehlo(self, connection: Connection, host: str) -> Verdict:
+        """See `hookspecs.hook_ehlo`."""
+        return await self._decide("ehlo", connection, host)
+
+    async def capabilities(self, connection: Connection) -> list[str]:
+        """See `hookspecs.hook_capabilities`. What plugins returned; they may also have changed the list."""
+        chain = self._implemented.get("capabilities")
+        return [] if chain is None else await self._fold.amend(chain, (connection,))
+
+    async def unrecognized_command(self, connection: Connection, verb: str, argument: str) -> Verdict:
+        """See `hookspecs.hook_unrecognized_command`."""
+        return await self._decide("unrecognized_command", connection, verb, argument)
+
+    async def vrfy(self, connection: Connection, argument: str) -> Verdict:
+        """See `hookspecs.hook_vrfy`."""
+        return await self._decide("vrfy", connection, argument)
+
+    async def noop(self, connection: Connection) -> Verdict:
+        """See `hookspecs.hook_noop`."""
+        return await self._decide("noop", connection)
+
+    async def rset(self, connection: Connection) -> None:
+        """See `hookspecs.hook_rset`."""
+        await self._observe("rset", connection)
+
+    async def quit(self, connection: Connection) -> Verdict:
+        """See `hookspecs.hook_quit`."""
+        return await self._decide("quit", connection)
+
+    async def disconnect(self, connection: Connection) -> None:
+        """See `hookspecs.hook_disconnect`."""
+        await self._observe("disconnect", connection)
+
+    # The life of a transaction.
+
+    async def mail(self, connection: Connection, sender: Address, params: MailParameters) -> Verdict:
+        """See `hookspecs.hook_mail`."""
+        return await self._decide("mail", connection, sender, params)
+
+    async def rcpt(self, connection: Connection, recipient: Address, params: RcptParameters) -> Verdict:
+        """See `hookspecs.hook_rcpt`."""
+        return await self._decide("rcpt", connection, recipient, params)
+
+    async def rcpt_ok(self, connection: Connection, recipient: Address) -> Verdict:
+        """See `hookspecs.hook_rcpt_ok`."""
+        return await self._decide("rcpt_ok", connection, recipient)
+
+    async def data(self, connection: Connection) -> Verdict:
+        """See `hookspecs.hook_data`."""
+        return await self._decide("data", connection)
+
+    async def data_post(self, connection: Connection) -> Verdict:
+        """See `hookspecs.hook_data_post`."""
+        return await self._decide("data_post", connection)
+
+    async def max_data_exceeded(self, connection: Connection) -> Verdict:
+        """See `hookspecs.hook_max_data_exceeded`."""
+        return await self._decide("max_data_exceeded", connection)
+
+    async def queue(self, connection: Connection) -> Verdict:
+        """See `hookspecs.hook_queue`."""
+        return await self._decide("queue", connection)
+
+    async def queue_outbound(self, connection: Connection) -> Verdict:
+        """See `hookspecs.hook_queue_outbound`."""
+        return await self._decide("queue_outbound", connection)
+
+    async def queue_ok(self, connection: Connection, reply: Reply) -> None:
+        """See `hookspecs.hook_queue_ok`."""
+        await self._observe("queue_ok", connection, reply)
+
+    async def reset_transaction(self, connection: Connection) -> None:
+        """See `hookspecs.hook_reset_transaction`."""
+        await self._observe("reset_transaction", connection)

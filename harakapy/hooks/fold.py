@@ -1,0 +1,301 @@
+"""Running a hook: the answers of its implementations become one verdict.
+
+pluggy is synchronous: calling its hooks would create every coroutine before the first is awaited. So
+chains are run here, one implementation after the other.
+
+Time: an async implementation has ``timeout_s`` of the loop's clock. The cancel scope that enforces it is
+opened once for a run and its deadline moved along, since a scope for each call costs more than most plugins
+do. A plain function cannot be interrupted; if it blocked the event loop beyond its timeout, its answer is
+not believed any more.
+
+Faults are judged in `harakapy.hooks.judge`. Only `Exception` is caught: a cancelled connection stays
+cancelled. What a plugin's own tasks raised beside a cancellation is taken out of the group and noted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from harakapy.hooks.chain import Chain, Link, Role
+from harakapy.hooks.judge import HookFault, Judge
+from harakapy.hooks.spec import Kind
+from harakapy.hooks.verdict import CONT, OK, Verdict
+
+if TYPE_CHECKING:
+    from harakapy.log import Logger
+
+BLOCKING_WARNING_S = 1.0  # picked: a plain function that long is felt by every other connection
+
+_REARM_SLACK = 0.05  # of the timeout: how stale a shared deadline may be before it is worth moving
+
+_NO_PLUGINS: frozenset[str] = frozenset()
+
+
+class Fold:
+    """Runs the chains of one server.
+
+    ``strict`` raises `IllegalAnswer` instead of treating it as a fault: for tests of plugins. A subject (the
+    first argument of a hook) may name ``skipped_plugins``, which are then passed over.
+    """
+
+    def __init__(self, deny: Chain, *, strict: bool = False, log: Logger | None = None) -> None:
+        self._deny = deny
+        self._judge = Judge(strict=strict, log=log)
+
+    @property
+    def faults(self) -> Counter[tuple[str, str]]:
+        """How often each plugin failed on each hook: {(plugin, hook): count}."""
+        return self._judge.faults
+
+    async def decide(self, chain: Chain, args: Sequence[Any]) -> Verdict:
+        """The verdict of a hook that decides or finds. CONT if no plugin took it."""
+        if chain.layers:
+            answer: Verdict = await self._layered(chain, args, 0, self._first_answer)
+            return answer
+        return await self._first_answer(chain, args)
+
+    async def amend(self, chain: Chain, args: Sequence[Any]) -> list[Any]:
+        """All that plugins add, in order."""
+        added: list[Any] = await self._layered(chain, args, 0, self._all_additions)
+        return added
+
+    async def observe(self, chain: Chain, args: Sequence[Any]) -> None:
+        """Call every implementation."""
+        await self._layered(chain, args, 0, self._call_all)
+
+    def decide_now(self, chain: Chain, args: Sequence[Any]) -> Verdict:
+        """As `decide`, for hooks that only plain functions without layers implement."""
+        return self._ask_in_turn(chain, args, 0)[0]
+
+    # The kinds.
+
+    async def _first_answer(self, chain: Chain, args: Sequence[Any]) -> Verdict:
+        """Ask one after the other until one answers; a denial that is overruled does not count."""
+        position, end = 0, len(chain.links)
+        while position < end:
+            if chain.is_async:
+                verdict, position = await self._ask_within_scope(chain, args, position)
+            else:
+                verdict, position = self._ask_in_turn(chain, args, position)
+            if verdict is CONT or (verdict.is_denial and await self._is_overruled(chain, args, verdict)):
+                continue
+            return verdict
+        return CONT
+
+    def _ask_in_turn(self, chain: Chain, args: Sequence[Any], position: int) -> tuple[Verdict, int]:
+        """Ask plain functions from ``position`` on, up to an answer."""
+        verdict, links = CONT, chain.links
+        while verdict is CONT and position < len(links):
+            link = links[position]
+            position += 1
+            answer = self._call(chain, link, args)
+            if answer is not None:
+                verdict = self._judge.verdict(chain, link, args, answer) or CONT
+        return verdict, position
+
+    async def _ask_within_scope(
+        self, chain: Chain, args: Sequence[Any], position: int
+    ) -> tuple[Verdict, int]:
+        """Ask from ``position`` on under one cancel scope, up to an answer or a timeout."""
+        verdict, links = CONT, chain.links
+        with trio.CancelScope(deadline=trio.current_time() + links[position].timeout_s) as scope:
+            while verdict is CONT and position < len(links):
+                link = links[position]
+                if not link.is_async:
+                    answer = self._call(chain, link, args)
+                elif _arm(scope, link.timeout_s):
+                    answer = await self._await(chain, link, args)
+                else:
+                    break  # the one before answered at the last moment; the next gets a scope of its own
+                position += 1
+                if answer is not None:
+                    verdict = self._judge.verdict(chain, link, args, answer) or CONT
+        if scope.cancelled_caught:
+            verdict = self._judge.overrun(chain, links[position], args) or CONT
+            position += 1
+        return verdict, position
+
+    async def _all_additions(self, chain: Chain, args: Sequence[Any]) -> list[Any]:
+        added: list[Any] = []
+        for link in chain.links:
+            added += self._judge.outcome(chain, link, args, await self._ask(chain, link, args)) or ()
+        return added
+
+    async def _call_all(self, chain: Chain, args: Sequence[Any]) -> None:
+        for link in chain.links:
+            self._judge.outcome(chain, link, args, await self._ask(chain, link, args))
+
+    # One implementation. Each of these gives None for one that has no say.
+
+    async def _ask(self, chain: Chain, link: Link, args: Sequence[Any]) -> Any:
+        """The answer of one implementation that has a deadline of its own."""
+        if not link.is_async:
+            return self._call(chain, link, args)
+        with trio.move_on_after(link.timeout_s) as scope:
+            return await self._await(chain, link, args)
+        assert scope.cancelled_caught
+        return self._judge.overrun(chain, link, args)
+
+    def _call(self, chain: Chain, link: Link, args: Sequence[Any]) -> Any:
+        """The answer of a plain function."""
+        if link.plugin in getattr(args[0], "skipped_plugins", _NO_PLUGINS):
+            return None
+        began = perf_counter()
+        try:
+            answer = link.call(*args)
+        except Exception as error:
+            return self._judge.fault(chain, link, args, error)
+        took_s = perf_counter() - began
+        if took_s > link.timeout_s:
+            return self._judge.overrun(chain, link, args)
+        if took_s > BLOCKING_WARNING_S:
+            self._judge.note_blocking(chain, link, args, took_s)
+        return answer
+
+    async def _await(self, chain: Chain, link: Link, args: Sequence[Any], **proceed: Any) -> Any:
+        """The answer of an async function, under a deadline that the caller has set."""
+        if link.plugin in getattr(args[0], "skipped_plugins", _NO_PLUGINS):
+            return None
+        try:
+            return await link.call(*args, **proceed)
+        except HookFault:  # of a plugin further in, noted already and on its way to the caller
+            raise
+        except Exception as error:
+            return self._judge.fault(chain, link, args, error)
+        except BaseExceptionGroup as group:
+            errors, cancelled = group.split(Exception)
+            if errors is None or cancelled is None:
+                raise
+            self._judge.note(chain, link, args, errors)
+            raise cancelled from None
+
+    # The layers around.
+
+    async def _layered(
+        self, chain: Chain, args: Sequence[Any], depth: int, innermost: Callable[..., Awaitable[Any]]
+    ) -> Any:
+        """What the layers from ``depth`` on make of the outcome of all within them."""
+        if depth == len(chain.layers):
+            return await innermost(chain, args)
+        link = chain.layers[depth]
+        inner = _Inner(partial(self._layered, chain, args, depth + 1, innermost), chain.spec.kind)
+        run = self._around if link.role is Role.AROUND else self._wrapped
+        answer = await run(chain, link, args, inner)
+        if inner.is_done and answer is inner.outcome:
+            return answer
+        outcome = self._judge.outcome(chain, link, args, answer)
+        if outcome is None or chain.spec.kind is Kind.OBSERVE or (outcome is CONT and not inner.is_done):
+            return await inner.settle()
+        if isinstance(outcome, Verdict) and outcome.is_denial:
+            is_overruled = await self._is_overruled(chain, args, outcome)
+            return await inner.settle() if is_overruled else outcome
+        return outcome
+
+    async def _wrapped(self, chain: Chain, link: Link, args: Sequence[Any], inner: _Inner) -> Any:
+        """The answer of pluggy's kind of wrapper, a plain generator with one yield."""
+        if link.plugin in getattr(args[0], "skipped_plugins", _NO_PLUGINS):
+            return None
+        fault = partial(self._judge.fault, chain, link, args)
+        try:
+            generator = link.call(*args)
+            next(generator)
+        except StopIteration:
+            return fault("a wrapper that did not yield")
+        except Exception as error:
+            return fault(error)
+        try:
+            outcome = await inner.run()
+            try:
+                generator.send(outcome)
+            except StopIteration as stop:
+                return stop.value
+            except Exception as error:
+                return fault(error)
+            return fault("a wrapper that yielded twice")
+        finally:
+            self._close(chain, link, args, generator)
+
+    def _close(
+        self, chain: Chain, link: Link, args: Sequence[Any], generator: Generator[None, Any, Any]
+    ) -> None:
+        """End a wrapper, which may still stand at its yield: cancelled there, or at one too many."""
+        try:
+            generator.close()
+        except Exception as error:
+            self._judge.note(chain, link, args, error)
+
+    async def _around(self, chain: Chain, link: Link, args: Sequence[Any], inner: _Inner) -> Any:
+        """The answer of an ``around`` function; the time that passes in the inner call is not its own."""
+        scope = trio.CancelScope(deadline=trio.current_time() + link.timeout_s)
+
+        async def proceed() -> Any:
+            left_s = scope.deadline - trio.current_time()
+            scope.deadline = math.inf
+            try:
+                return await inner.run()
+            finally:
+                scope.deadline = trio.current_time() + left_s
+
+        with scope:
+            answer = await self._await(chain, link, args, proceed=proceed)
+            if answer is None and inner.is_cut_short:
+                return self._judge.fault(chain, link, args, "gave up on proceed() and answered nothing")
+            return answer
+        assert scope.cancelled_caught
+        return self._judge.overrun(chain, link, args)
+
+    async def _is_overruled(self, chain: Chain, args: Sequence[Any], verdict: Verdict) -> bool:
+        """Whether a plugin on ``hook_deny`` undoes the denial."""
+        if not self._deny or not chain.is_deniable:
+            return False
+        answer = await self.decide(self._deny, (args[0], verdict, verdict.plugin, chain.spec.name))
+        return answer.action is OK.action
+
+
+class _Inner:
+    """What a layer stands around: run at most once, its outcome kept."""
+
+    __slots__ = ("_has_begun", "_run", "is_done", "outcome")
+
+    def __init__(self, run: Callable[[], Awaitable[Any]], kind: Kind) -> None:
+        self._run = run
+        self._has_begun = False
+        self.is_done = False
+        self.outcome: Any = [] if kind is Kind.AMEND else None if kind is Kind.OBSERVE else CONT
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether it was begun and cancelled by the layer, so that there is no outcome to keep."""
+        return self._has_begun and not self.is_done
+
+    async def run(self) -> Any:
+        """The outcome. Raises RuntimeError if an earlier call is still under way, or was cut short."""
+        if self.is_cut_short:
+            raise RuntimeError("proceed() was called before, and has not come to its end")
+        if not self.is_done:
+            self._has_begun = True
+            self.outcome = await self._run()
+            self.is_done = True
+        return self.outcome
+
+    async def settle(self) -> Any:
+        """The outcome where the layer has no say; the one of no plugins at all if it cut the call short."""
+        return self.outcome if self._has_begun else await self.run()
+
+
+def _arm(scope: trio.CancelScope, timeout_s: float) -> bool:
+    """Give a scope's next user its time. False if the scope's time is over, so that it is of no use."""
+    now = trio.current_time()
+    left_s = scope.deadline - now
+    if not timeout_s * (1 - _REARM_SLACK) <= left_s <= timeout_s:
+        if left_s <= 0:
+            return False
+        scope.deadline = now + timeout_s
+    return True
