@@ -197,7 +197,12 @@ async def break_off(conversation: Conversation, event: Refused | EndOfFile) -> N
     await conversation.break_off(event)
 
 
-_BY_HOOK: dict[str, Noop | Rset | Quit | Vrfy] = {"noop": Noop(""), "rset": Rset(), "quit": Quit(), "vrfy": Vrfy("")}
+_BY_HOOK: dict[str, Noop | Rset | Quit | Vrfy] = {
+    "noop": Noop(""),
+    "rset": Rset(),
+    "quit": Quit(),
+    "vrfy": Vrfy(""),
+}
 
 HANDLERS: dict[type, Handler] = {
     Helo: helo,

@@ -36,7 +36,9 @@ class Outcome:
     def reply(self, verdict: Verdict, **words: str) -> Reply:
         """The reply for a verdict: its own text and code if it has any, else those of the table."""
         if not verdict.text and verdict.code is None:
-            return _default_reply(self.code, self.enhanced, self.text.format(**words) if words else self.text)
+            text = self.text.format(**words) if words else self.text
+            make = Reply if "uuid" in words else _known_reply  # what has a uuid in it is never made again
+            return make(self.code, text, self.enhanced)
         code = verdict.code or self.code
         reply = Reply.parse_text(code, verdict.text or self.text.format(**words))
         if reply.enhanced is None and self.enhanced is not None:
@@ -45,7 +47,7 @@ class Outcome:
 
 
 # Most replies are made again and again with the same few addresses; all are small.
-_default_reply = lru_cache(maxsize=1024)(lambda code, enhanced, text: Reply(code, text, enhanced))
+_known_reply = lru_cache(maxsize=1024)(Reply)
 
 
 def _denials(

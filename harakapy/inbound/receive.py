@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
+from time import time
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -223,6 +225,11 @@ async def _decide(conversation: Conversation, transaction: Transaction) -> None:
         conversation.is_closing = True
 
 
+@lru_cache(maxsize=2)  # asked for with every message; to find the zone takes longer than all the rest
+def _local_time(second: int) -> datetime:
+    return datetime.fromtimestamp(second, UTC).astimezone()
+
+
 def _received(conversation: Conversation, transaction: Transaction) -> bytes:
     connection = conversation.connection
     remote = connection.remote
@@ -239,6 +246,6 @@ def _received(conversation: Conversation, transaction: Transaction) -> bytes:
             is_utf8=transaction.mail_params.smtputf8,
         ),
         transaction=transaction.uuid,
-        when=datetime.now(UTC).astimezone(),
+        when=_local_time(int(time())),
         recipient=transaction.rcpt_to[0] if len(transaction.rcpt_to) == 1 else None,
     )

@@ -182,7 +182,8 @@ class Service:
                 recipients=len(transaction.rcpt_to),
                 refused=transaction.rcpt_refused,
                 octets=transaction.data_bytes,
-                reply="" if reply is None else str(reply),
+                code=0 if reply is None else reply.code,
+                reply=None if reply is None or status == "accepted" else str(reply),
                 took_s=trio.current_time() - transaction.started_at,
             )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from harakapy.smtp.address import Address
@@ -93,6 +94,7 @@ def message_id_field(unique: str, hostname: str) -> bytes:
     return f"Message-ID: <{_token(unique)}@{_token(hostname)}>\r\n".encode("ascii")
 
 
+@lru_cache(maxsize=16)  # a busy server asks for the same second a thousand times
 def date_time(when: datetime) -> str:
     """A time as headers write it: ``Sun, 22 Nov 2026 10:00:00 +0000`` (RFC 5322 3.3).
 
@@ -116,6 +118,7 @@ def _tcp_info(host: str, ip: str) -> str:
     return f" ({known})" if known else ""
 
 
+@lru_cache(maxsize=1024)  # the names in it come again with every message
 def _token(text: str) -> str:
     """Text cut down to what cannot end a clause; never empty."""
     return _NOT_IN_TOKEN.sub("?", text[:_MAX_TOKEN]) or "unknown"

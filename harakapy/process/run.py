@@ -19,24 +19,32 @@ GC_YOUNG_OBJECTS = 50_000
 700 means a collection every few messages, all for nothing (seen in profiles)."""
 
 
-def run(server: Server, load: Callable[[], Settings]) -> None:
+def run(
+    server: Server, load: Callable[[], Settings], *, when_ready: Callable[[], None] | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT. ``load`` reads the settings anew for SIGHUP.
 
-    Raises what `Server.serve` raises.
+    ``when_ready`` is called once connections are accepted. Raises what `Server.serve` raises.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_YOUNG_OBJECTS, 20, 100)
-    trio.run(_run, server, load)
+    try:
+        trio.run(_run, server, load, when_ready)
+    finally:
+        server.log.output.sink.close()
 
 
-async def _run(server: Server, load: Callable[[], Settings]) -> None:
+async def _run(server: Server, load: Callable[[], Settings], when_ready: Callable[[], None] | None) -> None:
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         await nursery.start(_write_log, server.log.output.sink)
         await nursery.start(_heed_signals, server, load)
         try:
-            await server.serve()
+            async with server.running():
+                if when_ready is not None:
+                    when_ready()
+                await server.wait_stopped()
         except Exception as error:  # noqa: BLE001  # raised again below, outside the nursery
             failure = error
         nursery.cancel_scope.cancel()

@@ -127,18 +127,20 @@ class Server:
             self._resolver = Resolver(
                 [str(server) for server in settings.dns.nameservers], timeout_s=settings.dns.timeout
             )
-        self._warn_of_missing_plugins()
+        for warning in self.warnings():
+            self.log.warn(warning)
         verdict = await self.hooks.init_master(self)
         if verdict.action is Action.DENY:
             raise StartRefused(f"plugin {verdict.plugin}: {verdict.text or 'refused to start'}")
 
-    def _warn_of_missing_plugins(self) -> None:
+    def warnings(self) -> list[str]:
+        """What works and yet is hardly meant."""
+        found = []
         if not self.hooks.is_implemented("rcpt"):
-            self.log.warn(
-                "no plugin answers hook_rcpt: every recipient will be refused, unless the client relays"
-            )
+            found.append("no plugin answers hook_rcpt: every recipient is refused, unless the client relays")
         if not (self.hooks.is_implemented("queue") or self.hooks.is_implemented("queue_outbound")):
-            self.log.warn("no plugin answers hook_queue: every message will be deferred with 451")
+            found.append("no plugin answers hook_queue: every message is deferred with 451")
+        return found
 
     async def _run(self, listeners: list[Listener], task_status: trio.TaskStatus[Self]) -> None:
         smtp = self.settings.smtp
@@ -158,6 +160,7 @@ class Server:
                 for listener in listeners:
                     accepting.start_soon(accept_from, listener, service.handle_socket, connections, self.log)
                 self._service = service
+                self.log.notice("listening", address=[str(address) for address in self.addresses])
                 task_status.started(self)
                 await self._stop.wait()
                 accepting.cancel_scope.cancel()
@@ -166,6 +169,8 @@ class Server:
             await service.stop(trio.current_time() + self.settings.smtp.shutdown_timeout)
             await self.hooks.shutdown(self)
             connections.cancel_scope.cancel()
+        self._service = None
+        self.log.notice("stopped")
 
     async def converse(
         self,
@@ -184,6 +189,10 @@ class Server:
     def stop(self) -> None:
         """Stop orderly: accept no more, let busy clients finish within ``smtp.shutdown_timeout``."""
         self._stop.set()
+
+    async def wait_stopped(self) -> None:
+        """Wait until somebody has called `stop`."""
+        await self._stop.wait()
 
     def cut(self) -> None:
         """Stop without waiting for busy clients; what is being stored is still stored."""
