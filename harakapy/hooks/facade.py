@@ -45,6 +45,11 @@ class Hooks:
         """Whether any plugin implements the hook (its name without prefix)."""
         return name in self._implemented
 
+    def may_wait(self, name: str) -> bool:
+        """Whether running the hook may be a checkpoint; plain functions alone never wait."""
+        chain = self._implemented.get(name)
+        return chain is not None and (chain.is_async or bool(chain.layers))
+
     async def _decide(self, name: str, *args: Any) -> Verdict:
         chain = self._implemented.get(name)
         return CONT if chain is None else await self._fold.decide(chain, args)

@@ -511,7 +511,7 @@ def hook_queue(connection: Connection) -> Verdict | None:
     Arguments:
         connection: transaction.content is what to store.
     Answers:
-        OK: 250 2.0.0 Message Queued ({uuid}); ends the transaction.
+        OK: 250 2.0.0 Message Queued ({uuid}); the message is ours now.
         CONT: 451 4.3.0 No queue took the message, try again later ({uuid}); ends the transaction.
         DENY: 550 5.7.1 Message denied ({uuid}); ends the transaction.
         DENYSOFT: 450 4.7.1 Message denied temporarily ({uuid}); ends the transaction.
@@ -533,7 +533,7 @@ def hook_queue_outbound(connection: Connection) -> Verdict | None:
     Arguments:
         connection: transaction.content is what to store.
     Answers:
-        OK: 250 2.0.0 Message Queued ({uuid}); ends the transaction.
+        OK: 250 2.0.0 Message Queued ({uuid}); the message is ours now.
         CONT: 451 4.3.0 No queue took the message, try again later ({uuid}); ends the transaction.
         DENY: 550 5.7.1 Message denied ({uuid}); ends the transaction.
         DENYSOFT: 450 4.7.1 Message denied temporarily ({uuid}); ends the transaction.

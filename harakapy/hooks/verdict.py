@@ -26,6 +26,8 @@ class Action(enum.Enum):
     HOOK_NEXT = "run the named hook instead"
     DELAY = "try again after so many seconds"
 
+    __hash__ = object.__hash__  # identity, as for equality; that of Enum is written in Python and slow
+
 
 DENIALS = frozenset({Action.DENY, Action.DENYSOFT, Action.DENYDISCONNECT, Action.DENYSOFTDISCONNECT})
 """The actions that refuse, and so are shown to ``hook_deny`` before they take effect."""

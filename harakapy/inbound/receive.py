@@ -204,25 +204,35 @@ async def _decide(conversation: Conversation, transaction: Transaction) -> None:
     if verdict.is_denial:
         await conversation.settle("data_post", verdict)
         return
-    is_told = False
-    commit = hooks.queue_outbound if connection.relaying else hooks.queue
-    with trio.CancelScope(
-        shield=True, deadline=trio.current_time() + conversation.terms.commit_timeout_s
-    ) as scope:
-        verdict = await commit(connection)
-        reply = OUTCOMES["queue"][verdict.action].reply(verdict, uuid=transaction.uuid)
-        conversation.send(reply)
-        is_told = True
-        if verdict.action is Action.OK:
-            # It is stored: what comes now has time of its own, and if that is over the reply still goes out.
-            scope.deadline = trio.current_time() + conversation.terms.command_timeout_s
-            conversation.forgive_junk()
-            await hooks.queue_ok(connection, reply)
-            await conversation.flush()
-    if not is_told:
-        conversation.send(COMMIT_TIMEOUT)
+    hook = "queue_outbound" if connection.relaying else "queue"
+    if hooks.may_wait(hook) or hooks.may_wait("queue_ok"):
+        await _commit_shielded(conversation, transaction, hook)
+    else:
+        await _commit(conversation, transaction, hook)
+
+
+async def _commit(conversation: Conversation, transaction: Transaction, hook: str) -> None:
+    """Have a plugin take the message, and answer."""
+    connection, hooks = conversation.connection, conversation.hooks
+    verdict = await (hooks.queue(connection) if hook == "queue" else hooks.queue_outbound(connection))
+    reply = OUTCOMES[hook][verdict.action].reply(verdict, uuid=transaction.uuid)
+    conversation.send(reply)
+    if verdict.action is Action.OK:
+        conversation.forgive_junk()
+        await hooks.queue_ok(connection, reply)
     elif verdict.action in CLOSING:
         conversation.is_closing = True
+
+
+async def _commit_shielded(conversation: Conversation, transaction: Transaction, hook: str) -> None:
+    """The same where plugins may wait: cut short by nothing but a deadline of its own."""
+    deadline = trio.current_time() + conversation.terms.commit_timeout_s
+    transaction.reply = None
+    with trio.CancelScope(shield=True, deadline=deadline) as scope:
+        await _commit(conversation, transaction, hook)
+        await conversation.flush()
+    if scope.cancelled_caught and transaction.reply is None:
+        conversation.send(COMMIT_TIMEOUT)
 
 
 @lru_cache(maxsize=2)  # asked for with every message; to find the zone takes longer than all the rest

@@ -174,18 +174,18 @@ class Service:
         elif status == "refused":
             counts.reject += 1
         if self.log.is_enabled(Level.INFO):
-            self.log.info(
-                "message",
-                uuid=transaction.uuid,
-                status=status,
-                sender=transaction.mail_from.path,
-                recipients=len(transaction.rcpt_to),
-                refused=transaction.rcpt_refused,
-                octets=transaction.data_bytes,
-                code=0 if reply is None else reply.code,
-                reply=None if reply is None or status == "accepted" else str(reply),
-                took_s=trio.current_time() - transaction.started_at,
-            )
+            fields: dict[str, object] = {
+                "status": status,
+                "sender": transaction.mail_from.path,
+                "recipients": len(transaction.rcpt_to),
+                "octets": transaction.data_bytes,
+                "took_s": trio.current_time() - transaction.started_at,
+            }
+            if transaction.rcpt_refused:
+                fields["recipients_refused"] = transaction.rcpt_refused
+            if status != "accepted" and reply is not None:
+                fields["reply"] = str(reply)
+            self.log.info("message", uuid=transaction.uuid, **fields)
 
     def _log_connection(self, connection: Connection, ending: str) -> None:
         if self.log.is_enabled(Level.INFO):
