@@ -80,9 +80,11 @@ class OriginalRecipient:
     @classmethod
     def parse(cls, value: str) -> OriginalRecipient:
         """Parse ``rfc822;user+2Bdetail@host``. Raises ValueError if it is malformed or too long."""
-        addr_type, semicolon, address = value.partition(";")
-        if not semicolon or not addr_type.isascii() or len(value) > MAX_ORIGINAL_RECIPIENT:
-            raise ValueError("it has no address type, or is too long")
+        if len(value) > MAX_ORIGINAL_RECIPIENT:
+            raise ValueError(f"it is longer than {MAX_ORIGINAL_RECIPIENT} characters")
+        addr_type, _, address = value.partition(";")
+        if not addr_type.isascii():
+            raise ValueError("the address type is malformed")
         if addr_type.lower() != "utf-8":
             return cls(addr_type.lower(), decode_xtext(address))
         if not _UTF8_ADDRESS.fullmatch(address):

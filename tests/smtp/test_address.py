@@ -98,11 +98,17 @@ def test_path_is_accepted(raw: bytes, user: str, host: str) -> None:
         b"a@b",
         b"<a@b",
         b"a@b>",
+        b"xa@bx",
+        b"<a@bx",
+        b"xa@b>",
         b"<<a@b>>",
         b"<a@b>>",
         b"<a@b> ",
         b" <a@b>",
         b"<a b@c>",
+        b"<a b>",
+        b"<a,b>",
+        b'<"a"xb>',
         b"<a>",
         b"<a@>",
         b"<@b>",
@@ -132,6 +138,7 @@ def test_path_is_accepted(raw: bytes, user: str, host: str) -> None:
         b'<x"@d>',
         b"<a@[1.2.3]>",
         b"<a@[127.0.0.1>",
+        b"<a@[127.0.0.11>",
         b"<a@[300.1.1.1]>",
         b"<a@[IPv6:zz]>",
         b"<a@[IPv6:fe80::1%eth0]>",
@@ -143,6 +150,7 @@ def test_path_is_accepted(raw: bytes, user: str, host: str) -> None:
         b"<a@xn-->",
         b"<a@xn--abc->",
         b"<a@xn--99999999999>",
+        b"<a@xn--a-rc4g>",  # a lone surrogate
         b"<@x,y:a@b>",
         b"<@x,@:a@b>",
         b"<@[127.0.0.1]:a@b>",
@@ -209,6 +217,7 @@ def test_domain_over_255_octets_is_refused_even_without_a_path() -> None:
         ("<👩\u200d🔬@b>", "👩\u200d🔬", "b"),
         ("<a@i❤.example>", "a", "i❤.example"),
         ("<a@straße.de>", "a", "straße.de"),
+        ("<a@b\u200cü.example>", "a", "b\u200cü.example"),
         ("<a@क्\u200dष.example>", "a", "क्\u200dष.example"),
         ("<@bücher.example:a@b>", "a", "b"),
     ],
@@ -331,7 +340,9 @@ def test_bad_parts_are_a_value_error(user: str, host: str) -> None:
         Address(user, host)
 
 
-@pytest.mark.parametrize("text", ["", "a", "a@", "<a@b", "a@b>", b"a@\xff", "a@b\n", "\ud800@b"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "a@", "<a@b", "a@b>", b"a@\xff", "a@b\n", "\ud800@b", path_of(257).strip("<>")]
+)
 def test_text_that_is_no_address_is_a_value_error(text: str | bytes) -> None:
     with pytest.raises(ValueError):
         Address.parse(text)
@@ -341,7 +352,9 @@ def test_parse_takes_text_and_bytes_with_and_without_brackets() -> None:
     expected = Address("ü", "b")
     assert Address.parse("ü@b") == Address.parse("<ü@b>") == Address.parse("ü@b".encode()) == expected
     assert expected.is_utf8
+    assert Address("a", "ü").is_utf8
     assert not Address("a", "b").is_utf8
+    assert Address.parse("a@b", utf8=False) == Address("a", "b")
     with pytest.raises(ValueError, match="not ASCII"):
         Address.parse("ü@b", utf8=False)
 

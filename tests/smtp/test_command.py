@@ -100,6 +100,7 @@ A_AT_B = Address("a", "b")
         ("VRFY a b", Vrfy("a b")),
         ("VRFY <a@b>", Vrfy("<a@b>")),
         ("VRFY ü SMTPUTF8", Vrfy("ü", smtputf8=True)),
+        ("VRFY a  SMTPUTF8", Vrfy("a", smtputf8=True)),
         ("VRFY SMTPUTF8", Vrfy("SMTPUTF8")),
         ("EXPN list", Expn("list")),
         ("EXPN list smtputf8", Expn("list", smtputf8=True)),
@@ -107,7 +108,8 @@ A_AT_B = Address("a", "b")
         ("HELP mail", Help("mail")),
         ("STARTTLS", StartTls()),
         ("starttls ", StartTls()),
-        ("AUTH PLAIN", Auth("PLAIN")),
+        ("auth plain", Auth("PLAIN")),
+        ("auth plain =", Auth("PLAIN", b"")),
         ("auth plain AGEAYg==", Auth("PLAIN", b"\0a\0b")),
         ("AUTH PLAIN =", Auth("PLAIN", b"")),
         ("AUTH SCRAM-SHA-256-PLUS", Auth("SCRAM-SHA-256-PLUS")),
@@ -134,7 +136,14 @@ def test_recipient_may_be_utf8_once_the_transaction_is() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["MAIL FROM:<ü@b>", "MAIL FROM:<a@bücher.de> SIZE=1", "RCPT TO:<ü@b>", "VRFY ü", "EXPN ü"],
+    [
+        "MAIL FROM:<ü@b>",
+        "MAIL FROM:<a@bücher.de> SIZE=1",
+        "RCPT TO:<ü@b>",
+        "VRFY ü",
+        "EXPN ü",
+        "VRFY a \u017fMTPUTF8",
+    ],
 )
 def test_utf8_that_was_not_asked_for_is_refused(line: str) -> None:
     assert refusal(line) == (553, "5.6.7")
@@ -328,6 +337,7 @@ def test_control_characters_and_broken_utf8_are_refused_anywhere(line: str, octe
 def test_control_characters_in_an_unknown_command_are_refused_too(octets: bytes) -> None:
     for line in (octets, octets + b"NOOP", b"NO" + octets + b"OP", b"FOO a" + octets):
         assert refusal(line) == (500, "5.5.2")
+    assert refusal(b"noop" + octets) == (501, "5.5.2")
 
 
 @pytest.mark.parametrize("line", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x80\x2e\x01\x00\x02"])
@@ -395,6 +405,23 @@ def test_commands_are_values() -> None:
     assert copy.deepcopy(command) == pickle.loads(pickle.dumps(command)) == command
     with pytest.raises(AttributeError):
         command.sender = NULL_PATH  # type: ignore[misc,union-attr]  # that is the point
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (Mail(NULL_PATH), b"MAIL FROM:<>"),
+        (Rcpt(A_AT_B), b"RCPT TO:<a@b>"),
+        (Noop(), b"NOOP"),
+        (Help(), b"HELP"),
+        (Unrecognized("X"), b"X"),
+        (Bdat(1, is_last=True), b"BDAT 1 LAST"),
+        (Auth("PLAIN", b""), b"AUTH PLAIN ="),
+        (Vrfy("ü", smtputf8=True), "VRFY ü SMTPUTF8".encode()),
+    ],
+)
+def test_command_is_written_without_a_word_too_many(command: Command, line: bytes) -> None:
+    assert command.to_bytes() == line
 
 
 def test_path_goes_out_as_it_came() -> None:

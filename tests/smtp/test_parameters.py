@@ -99,6 +99,7 @@ def rcpt(text: str, *, utf8: bool = False) -> RcptParameters:
         ("ENVID=a+2Bb+3Dc+20d", {"envid": "a+b=c d"}),
         ("ENVID=" + "a" * 100, {"envid": "a" * 100}),
         ("AUTH=<>", {"auth": NULL_PATH}),
+        ("AUTH=" + "a" * 500, {"auth": NULL_PATH}),
         ("AUTH=e+3Dmc2@example.com", {"auth": Address("e=mc2", "example.com")}),
         ("AUTH=+C3+BC@example.com", {"auth": Address("ü", "example.com")}),
         # What is no mailbox is as good as "not known"; nobody trusts it either way.
@@ -134,7 +135,9 @@ def test_mail_parameters_are_typed(text: str, fields: dict[str, Any]) -> None:
         ("notify=Success,DELAY", {"notify": frozenset({Notify.SUCCESS, Notify.DELAY})}),
         ("ORCPT=rfc822;a@b", {"orcpt": OriginalRecipient("rfc822", "a@b")}),
         ("ORCPT=RFC822;a+2Bb@c", {"orcpt": OriginalRecipient("rfc822", "a+b@c")}),
+        ("ORCPT=rfc822;" + "a" * 493, {"orcpt": OriginalRecipient("rfc822", "a" * 493)}),
         (r"ORCPT=utf-8;\x{FC}@b", {"orcpt": OriginalRecipient("utf-8", "ü@b")}),
+        (r"ORCPT=UTF-8;\x{fc}@b", {"orcpt": OriginalRecipient("utf-8", "ü@b")}),
         (r"ORCPT=utf-8;a\x{2B}\x{1F600}@b", {"orcpt": OriginalRecipient("utf-8", "a+😀@b")}),
         (r"ORCPT=utf-8;\x{5C}x{41}@b", {"orcpt": OriginalRecipient("utf-8", r"\x{41}@b")}),
         ("XFOO=1 NOTIFY=DELAY", {"notify": frozenset({Notify.DELAY}), "extra": (("XFOO", "1"),)}),
