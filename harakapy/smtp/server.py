@@ -238,7 +238,7 @@ class ServerProtocol:
         if self._state is _AUTH:
             return AuthResponse(line)
         if len(line) + 2 > self._limit:
-            refusal.check_long_line(line)
+            refusal.check_length(line, self._limit)
         utf8 = self._mail_params.smtputf8
         return self._judge(parse_command(line, extensions=self._extensions, utf8_allowed=utf8), line)
 
@@ -320,7 +320,7 @@ class ServerProtocol:
             self._content = DataDecoder()
             self._content_end = _CONTENT_END
         elif state is _CLOSED:
-            self._content = None
+            self._content = self._refusal = None
             self._buffer.clear()
         elif isinstance(event, Bdat):
             self._content = DiscardedChunk(event.size)
@@ -333,6 +333,5 @@ class ServerProtocol:
 
 
 def _at_once(cell: Cell, key: int = AT_ONCE) -> State:
-    if isinstance(cell, Reply):
-        raise AssertionError("what the table refuses has no state that follows")
+    assert not isinstance(cell, Reply), "what the table refuses leads nowhere"
     return cell[key]

@@ -1,0 +1,1 @@
+"""Tests of SMTP without I/O; they share a driver."""
