@@ -280,14 +280,18 @@ def _check_label(label: str) -> None:
 
 
 def _check_a_label(label: str) -> None:
-    """Refuse what is no punycode, or punycode of surrogates.
+    """Refuse what is no punycode, punycode of surrogates, or another spelling of the same (``xn---ca``).
 
     Not by `encodings.idna`: it knows IDNA 2003 only, and refuses labels like ``xn--strae-oqa``.
     """
     try:
-        label[4:].encode("ascii").decode("punycode").encode()
+        unicode = label[4:].encode("ascii").decode("punycode")
+        unicode.encode()
+        is_canonical = unicode.encode("punycode").decode("ascii") == label[4:]
     except UnicodeError:
-        raise ValueError("the domain has a malformed A-label") from None
+        is_canonical = False
+    if not is_canonical:
+        raise ValueError("the domain has a malformed A-label")
 
 
 def _check_u_label(label: str) -> None:

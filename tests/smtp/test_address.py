@@ -151,6 +151,7 @@ def test_path_is_accepted(raw: bytes, user: str, host: str) -> None:
         b"<a@xn--abc->",
         b"<a@xn--99999999999>",
         b"<a@xn--a-rc4g>",  # a lone surrogate
+        b"<a@xn---ca>",  # xn--ca in another spelling
         b"<@x,y:a@b>",
         b"<@x,@:a@b>",
         b"<@[127.0.0.1]:a@b>",
