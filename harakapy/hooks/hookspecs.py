@@ -161,14 +161,15 @@ def hook_lookup_rdns(connection: Connection) -> str | Verdict | None:
         a str, or OK(name): the host name.
         CONT: ask DNS; without an answer remote.host is NXDOMAIN, DNSERROR or Unknown.
         DENY: 554 5.7.25 rDNS Lookup Failed; and the same to every later command until QUIT.
-        DENYSOFT: 421 4.7.25 rDNS Temporary Failure; and the same to every later command until QUIT.
+        DENYSOFT: 421 4.7.25 rDNS Temporary Failure; closes.
         DENYDISCONNECT: 554 5.7.25 rDNS Lookup Failed; closes.
         DENYSOFTDISCONNECT: 421 4.7.25 rDNS Temporary Failure; closes.
         DISCONNECT: 554 5.7.25 rDNS Lookup Failed; closes.
     Kind: find.
     Not known yet: the client's HELO name, the transaction.
     Source: RFC 1912 2.1, RFC 7372 3.3.
-    Haraka: lookup_rdns. A plain string is an answer here, too.
+    Haraka: lookup_rdns. A plain string is an answer here, too. There DENYSOFT keeps the connection open;
+        here 421 always closes it (RFC 5321 3.8).
     """
 
 
@@ -183,14 +184,14 @@ def hook_connect(connection: Connection) -> Verdict | None:
         OK: 220 {hostname} {greeting}; a text of the verdict replaces it.
         CONT: 220 {hostname} {greeting}.
         DENY: 554 5.7.1 Your mail is not welcome here; and the same to every later command until QUIT.
-        DENYSOFT: 421 4.7.0 Come back later; and the same to every later command until QUIT.
+        DENYSOFT: 421 4.7.0 Come back later; closes.
         DENYDISCONNECT: 554 5.7.1 Your mail is not welcome here; closes.
         DENYSOFTDISCONNECT: 421 4.7.0 Come back later; closes.
         DISCONNECT: 554 5.7.1 Your mail is not welcome here; closes.
     Kind: decide.
     Not known yet: the client's HELO name, the transaction.
     Source: RFC 5321 3.1.
-    Haraka: connect.
+    Haraka: connect. There DENYSOFT keeps the connection open; here 421 always closes it (RFC 5321 3.8).
     """
 
 

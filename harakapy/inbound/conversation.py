@@ -21,7 +21,7 @@ from harakapy.hooks import Verdict
 from harakapy.inbound.connection import Connection
 from harakapy.inbound.outcomes import OUTCOMES, Step
 from harakapy.inbound.receive import Reception
-from harakapy.net import Deadline
+from harakapy.net import Deadline, SocketStream
 from harakapy.smtp import NEED_DATA, Command, Event, Quit, Refused, Reply, ServerProtocol
 
 if TYPE_CHECKING:
@@ -138,13 +138,16 @@ class Conversation:
         """Whether it waits for the client with no transaction under way."""
         return self._is_waiting and self.connection.transaction is None
 
-    @property
-    def is_early_talker(self) -> bool:
-        """Whether the client has sent something before its greeting."""
-        return self._protocol.early_talker
+    def listen_before_greeting(self) -> None:
+        """Take what the client has sent without waiting for the greeting, and note that it has."""
+        if isinstance(self._stream, SocketStream) and (early := self._stream.receive_nowait()):
+            self._protocol.receive_data(early)
+        self.connection.early_talker = self._protocol.early_talker
 
     def send(self, reply: Reply) -> None:
-        """Answer the event handed out last; the protocol moves its state by the reply."""
+        """Answer the event handed out last; the protocol moves its state by the reply, and 421 closes."""
+        if reply.code == 421:
+            self.is_closing = True
         transaction = self.connection.transaction
         if transaction is None:
             self._protocol.send(reply)

@@ -22,8 +22,8 @@ async def greet(conversation: Conversation) -> None:
         return
     elif conversation.service.resolver is not None and connection.remote.ip:
         connection.remote.host = await _name_of(conversation)
+    conversation.listen_before_greeting()
     verdict = await hooks.connect(connection)
-    connection.early_talker = conversation.is_early_talker
     terms = conversation.terms
     await conversation.settle("connect", verdict, hostname=terms.hostname, greeting=terms.greeting)
 

@@ -89,11 +89,13 @@ _RECIPIENT = {
 OUTCOMES: dict[str, dict[Action, Outcome]] = {
     "lookup_rdns": {
         **_denials(_RDNS_FAILED, (421, "4.7.25", "rDNS Temporary Failure"), Step.LOOP),
+        Action.DENYSOFT: Outcome(421, "4.7.25", "rDNS Temporary Failure", Step.CLOSE),
         Action.DISCONNECT: Outcome(*_RDNS_FAILED, Step.CLOSE),
     },
     "connect": {
         **_passes(220, None, "{hostname} {greeting}"),
         **_denials(_NOT_WELCOME, (421, "4.7.0", "Come back later"), Step.LOOP),
+        Action.DENYSOFT: Outcome(421, "4.7.0", "Come back later", Step.CLOSE),
         Action.DISCONNECT: Outcome(*_NOT_WELCOME, Step.CLOSE),
     },
     "helo": {

@@ -98,6 +98,13 @@ class SocketStream(trio.abc.HalfCloseableStream):
             except OSError as cause:
                 raise self._failure(cause) from cause
 
+    def receive_nowait(self, max_bytes: int = RECEIVE_OCTETS) -> bytes:
+        """What has come already, without waiting; b"" if nothing has, or never will."""
+        try:
+            return self._socket.recv(max_bytes)
+        except OSError:  # nothing has come; or the connection broke, which the next receive tells
+            return b""
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of ``data``; waits only for what the kernel does not take at once.
 
