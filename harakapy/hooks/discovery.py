@@ -23,7 +23,7 @@ GROUP = "harakapy.plugins"
 """The entry point group in which packages announce their plugins."""
 
 
-class PluginNotFound(Exception):  # noqa: N818  # what it says to the operator
+class PluginNotFound(Exception):
     """A listed plugin cannot be loaded; the message says what to do. Attribute ``name``."""
 
     def __init__(self, name: str, problem: str) -> None:

@@ -46,7 +46,10 @@ class Hooks:
         return name in self._implemented
 
     def may_wait(self, name: str) -> bool:
-        """Whether running the hook may be a checkpoint; plain functions alone never wait."""
+        """Whether running the hook may be a checkpoint; plain functions alone never wait.
+
+        Denials are another matter: whoever looks at them on hook_deny may wait.
+        """
         chain = self._implemented.get(name)
         return chain is not None and (chain.is_async or bool(chain.layers))
 

@@ -27,7 +27,7 @@ FAULT_BEFORE_GREETING = Verdict(Action.DENYSOFT, "4.3.0 Temporary failure, try a
 """The same where no command has been sent that a 451 could answer (RFC 5321 3.1)."""
 
 
-class HookFault(Exception):  # noqa: N818  # what operators and logs call it
+class HookFault(Exception):
     """A plugin failed on a hook. Attributes ``plugin``, ``hook``; the cause is chained."""
 
     def __init__(self, plugin: str, hook: str, what: str) -> None:

@@ -57,6 +57,13 @@ class RegistrationError(Exception):
         self.difference = difference
 
 
+class _Manager(pluggy.PluginManager):
+    """pluggy's manager, which does not look at ``__names__``: two thirds of the time of a registration."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
+        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """A registered plugin: its place in the list, its name, itself, and what it registered by hand."""
@@ -73,7 +80,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._specs = hook_specs()
-        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager = _Manager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._entries: list[_Entry] = []
 

@@ -29,7 +29,7 @@ class Results:
         """
         record = self._record(plugin)
         for given, value in found.items():
-            key = given.rstrip("_")
+            key = given.removesuffix("_")
             if key in LISTS:
                 record.setdefault(key, []).extend(value if isinstance(value, (list, tuple)) else [value])
             else:
@@ -53,8 +53,10 @@ class Results:
 
     def has(self, plugin: object, key: str, wanted: object) -> bool:
         """Whether a finding equals ``wanted``, or matches it when it is a compiled pattern."""
-        found = self.get(plugin).get(key)
-        values = found if isinstance(found, list) else [found]
+        record = self.get(plugin)
+        if key not in record:
+            return False
+        values = record[key] if isinstance(record[key], list) else [record[key]]
         if isinstance(wanted, re.Pattern):
             return any(wanted.search(str(value)) for value in values if value is not None)
         return wanted in values
