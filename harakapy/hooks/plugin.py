@@ -92,6 +92,13 @@ class Plugin(Generic[ConfigT]):
     def register(self) -> None:
         """Called once, when the plugin has its settings and its server: read files, register hooks."""
 
+    def reload(self, config: ConfigT) -> None:
+        """Called when the settings of a running server have changed: take these from now on.
+
+        What a plugin makes of its settings in `register` it makes anew here.
+        """
+        self.config = config
+
     def register_hook(
         self,
         hook: str,

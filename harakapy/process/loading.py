@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from harakapy.config import ConfigError, Problem, Settings, near_names
 from harakapy.hooks import OnError, Plugin, PluginNotFound, PluginOptions, find_plugin, plugin_name
@@ -47,6 +48,25 @@ def load_plugins(settings: Settings, given: Iterable[object] = ()) -> list[Loade
     if problems:
         raise ConfigError(problems)
     return loaded
+
+
+def changed_configs(settings: Settings, loaded: Iterable[LoadedPlugin]) -> list[tuple[Plugin[Any], Any]]:
+    """The plugins whose settings differ from those they have, each with its new ones. Raises ConfigError."""
+    problems: list[Problem] = []
+    changed: list[tuple[Plugin[Any], Any]] = []
+    for item in loaded:
+        if not isinstance(item.plugin, Plugin) or item.source == GIVEN:
+            continue
+        try:
+            config = settings.plugin_table(item.name).validate(item.plugin.Config)
+        except ConfigError as error:
+            problems += error.problems
+        else:
+            if config != item.plugin.config:
+                changed.append((item.plugin, config))
+    if problems:
+        raise ConfigError(problems)
+    return changed
 
 
 def _found(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import trio
 
 from harakapy.config import ConfigError, Settings
-from harakapy.log import Sink
+from harakapy.log import LogFile, Sink
 from harakapy.process.server import Server
 
 LOG_BATCH_S = 0.05  # picked: lines of so long leave in one write, and nobody who watches the log notices
@@ -79,6 +79,12 @@ def _reload(server: Server, load: Callable[[], Settings]) -> None:
         server.log.error("settings not reloaded, the old ones stay in force", problem=str(error))
     else:
         server.log.notice("settings reloaded")
+    target = server.log.output.sink.target
+    if isinstance(target, LogFile):
+        try:
+            target.reopen()  # it may have been rotated away
+        except OSError as error:
+            server.log.error("log file not opened again, the old one stays in use", problem=str(error))
 
 
 async def _write_log(sink: Sink, *, task_status: trio.TaskStatus[None]) -> None:

@@ -6,19 +6,25 @@ number of them may run side by side.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Self
 
 import trio
 
-from harakapy.config import Settings
+from harakapy.config import Settings, changed_keys
 from harakapy.hooks import Action, Hooks, Notes, Plugin, Registry
 from harakapy.inbound import Service, Terms
 from harakapy.log import Level, Logger, open_logger
 from harakapy.net import ConnectionLimits, Endpoint, Listener, Resolver, SocketAddress, open_listeners
 from harakapy.net import serve as accept_from
-from harakapy.process.loading import LoadedPlugin, load_plugins
+from harakapy.process.loading import LoadedPlugin, changed_configs, load_plugins
+
+RESTART_KEYS = re.compile(
+    r"(listen|plugins|state_dir|dns|smtp\.(hook_timeout|spool_dir)|log\.(file|format|timestamps))\b"
+)
+"""The settings that a running server does not change, those of single plugins aside."""
 
 LOOPBACK = SocketAddress("127.0.0.1", 0)
 
@@ -201,8 +207,22 @@ class Server:
             self._service.cut_all()
 
     def reload(self, settings: Settings) -> None:
-        """Use other settings for new connections. Listeners and plugins stay as they are until a restart."""
+        """Use other settings for new connections, and hand plugins theirs.
+
+        Which sockets, plugins and name servers there are, and where the log goes, stays until a restart; if
+        that is what changed, the log says so. Raises ConfigError, and changes nothing, if the settings do
+        not fit a plugin.
+        """
+        configs = changed_configs(settings, self.plugins)
+        waiting = self._keys_for_a_restart(settings)
         self.settings = settings
+        for plugin, config in configs:
+            try:
+                plugin.reload(config)
+            except Exception as error:  # noqa: BLE001  # a plugin may raise anything; the others go on
+                self.log.crit("plugin did not take its new settings", plugin=plugin.name, exc_info=error)
+        if waiting:
+            self.log.notice("these settings take effect at a restart", keys=waiting)
         self.log.output.level = Level.parse(settings.log.level)
         if self._service is not None:
             smtp = settings.smtp
@@ -211,10 +231,22 @@ class Server:
                 smtp.max_connections, smtp.max_connections_per_address, smtp.unlimited_addresses
             )
 
+    def _keys_for_a_restart(self, settings: Settings) -> list[str]:
+        """The settings that differ from those in force and will only be looked at when the server starts."""
+        keys = [key for key in changed_keys(self.settings, settings) if RESTART_KEYS.match(key)]
+        for loaded in self.plugins:
+            old, new = self.settings.plugin_table(loaded.name), settings.plugin_table(loaded.name)
+            for key in ("hook_timeout", "on_error"):
+                if getattr(old, key) != getattr(new, key):
+                    keys.append(f"plugin.{loaded.name}.{key}")
+        return keys
+
 
 def logger_of(settings: Settings) -> Logger:
     """A logger with an output of its own, as the settings want it. Raises OSError if the file fails."""
     log = settings.log
+    if settings.log_file is not None:
+        settings.log_file.parent.mkdir(parents=True, exist_ok=True)
     return open_logger(
         Level.parse(log.level), format_name=log.format, timestamps=log.timestamps, file=settings.log_file
     )
