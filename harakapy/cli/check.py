@@ -22,7 +22,7 @@ def command(file: Path | None) -> None:
     path = chosen_file(file)
     if path is None:
         raise click.ClickException(
-            f"there is no {DEFAULT_FILE} here; name a file with -c, or make one with init"
+            f"there is no {DEFAULT_FILE} here: name a file with -c FILE, or make one with harakapy init DIR"
         )
     with told_errors():
         server = Server(load_settings(path), log=silent_logger())

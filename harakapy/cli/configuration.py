@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 import click
 
 from harakapy.config import ConfigError, Settings, load
+from harakapy.config.place import local_host_name
 from harakapy.hooks import HookFault, RegistrationError
 from harakapy.net import Endpoint, ListenError
 from harakapy.process import StartRefused
 
 DEFAULT_FILE = Path("harakapy.toml")
+MAILDIR = "maildir/{domain}/{user}"
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -38,6 +40,20 @@ def chosen_file(file: Path | None) -> Path | None:
 def load_settings(file: Path) -> Settings:
     """Read a configuration file. Raises ConfigError."""
     return load(file, check_address=Endpoint.parse)
+
+
+def own_mail() -> dict[str, Any]:
+    """What is active in a first configuration: mail for this machine's own names goes into Maildirs."""
+    hosts = list(dict.fromkeys(["localhost", local_host_name()]))
+    return {
+        "plugins": ["rcpt_to_in_host_list", "queue_maildir"],
+        "plugin": {"rcpt_to_in_host_list": {"hosts": hosts}, "queue_maildir": {"path": MAILDIR}},
+    }
+
+
+def settings_of(file: Path | None) -> Settings:
+    """The settings in force with this file, or with none: `own_mail` then. Raises ConfigError."""
+    return Settings.default(**own_mail()) if file is None else load_settings(file)
 
 
 @contextmanager

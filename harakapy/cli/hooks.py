@@ -8,11 +8,13 @@ from pathlib import Path
 
 import click
 
-from harakapy.cli.configuration import chosen_file, config_option, load_settings, told_errors
+from harakapy.cli.configuration import chosen_file, config_option, settings_of, told_errors
 from harakapy.cli.table import format_table
 from harakapy.hooks import Hooks
 from harakapy.log import silent_logger
 from harakapy.process import Server
+
+COLUMNS = ("hook", "plugin", "function", "role", "timeout")
 
 
 @click.command("hooks")
@@ -20,34 +22,30 @@ from harakapy.process import Server
 @click.option("--all", "show_all", is_flag=True, help="Also hooks that no plugin implements.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one list of objects.")
 def command(file: Path | None, *, show_all: bool, as_json: bool) -> None:
-    """Show for each hook which plugins run, in order, with the function and its time limit in seconds."""
-    path = chosen_file(file)
-    if path is None:
-        raise click.ClickException("hooks needs a configuration: name it with -c FILE")
+    """Show for each hook which plugins run, in order.
+
+    Each with its function, its time limit in seconds, and its role: inner ones answer; wrapper and around
+    ones stand around all that come behind them, see their verdict and may replace it.
+    """
     with told_errors():
-        server = Server(load_settings(path), log=silent_logger())
-    rows = _rows(server.hooks)
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    if show_all:
-        rows += [_empty_row(chain.spec.name) for chain in server.hooks.chains if not chain]
-    click.echo(format_table(rows, ["hook", "plugin", "function", "kind", "timeout"]))
+        server = Server(settings_of(chosen_file(file)), log=silent_logger())
+    rows = _rows(server.hooks, show_all=show_all)
+    click.echo(json.dumps(rows, indent=2) if as_json else format_table(rows, COLUMNS))
 
 
-def _rows(hooks: Hooks) -> list[dict[str, object]]:
-    return [
-        {
-            "hook": chain.spec.name,
-            "plugin": link.plugin,
-            "function": link.function,
-            "kind": link.role.name.lower(),
-            "timeout": None if math.isinf(link.timeout_s) else link.timeout_s,
-        }
-        for chain in hooks.chains
-        for link in chain.order
-    ]
-
-
-def _empty_row(hook: str) -> dict[str, object]:
-    return {"hook": hook, "plugin": None, "function": None, "kind": None, "timeout": None}
+def _rows(hooks: Hooks, *, show_all: bool) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for chain in hooks.chains:
+        rows += [
+            {
+                "hook": chain.spec.name,
+                "plugin": link.plugin,
+                "function": link.function,
+                "role": link.role.name.lower(),
+                "timeout": None if math.isinf(link.timeout_s) else link.timeout_s,
+            }
+            for link in chain.order
+        ]
+        if show_all and not chain:
+            rows.append({**dict.fromkeys(COLUMNS), "hook": chain.spec.name})
+    return rows

@@ -6,26 +6,26 @@ from pathlib import Path
 
 import click
 
-from harakapy.cli.configuration import DEFAULT_FILE, told_errors
-from harakapy.config.place import local_host_name
+from harakapy.cli.configuration import DEFAULT_FILE, own_mail, told_errors
 from harakapy.config.reference import example_toml
 
-PLUGIN_FILE = Path("plugins/no_spam_please.py")
+PLUGIN_FILE = Path("plugins/moved.py")
 PLUGIN = '''\
-"""An example plugin: refuses senders whose local part says that they do not want an answer."""
+"""An example plugin: tells those who write to an address that is no longer in use where to write instead."""
 
 from harakapy import DENY, Plugin, PluginConfig, hookimpl
 
 
-class NoSpamPleaseConfig(PluginConfig):
-    local_parts: list[str] = ["noreply", "no-reply"]
+class MovedConfig(PluginConfig):
+    addresses: dict[str, str] = {}
 
 
-class NoSpamPlease(Plugin[NoSpamPleaseConfig]):
+class Moved(Plugin[MovedConfig]):
     @hookimpl
-    async def hook_mail(self, connection, sender):
-        if sender.user.lower() in self.config.local_parts:
-            return DENY("5.7.1 We like to answer our mail, so send it from an address that takes answers")
+    async def hook_rcpt(self, connection, recipient):
+        new_address = self.config.addresses.get(recipient.address)
+        if new_address:
+            return DENY(f"5.1.6 This address is no longer in use, please write to {new_address}")
 '''
 
 
@@ -34,24 +34,15 @@ class NoSpamPlease(Plugin[NoSpamPleaseConfig]):
 def command(directory: Path) -> None:
     """Make DIRECTORY with a commented configuration and an example plugin.
 
-    Nothing that is there is overwritten.
+    The configuration is that of `harakapy serve` without one: mail for this machine's own names goes into
+    Maildirs. Nothing that is there is overwritten.
     """
-    hosts = list(dict.fromkeys(["localhost", local_host_name()]))
-    configuration = example_toml(
-        {
-            "plugins": [str(PLUGIN_FILE), "rcpt_to_in_host_list", "queue_maildir"],
-            "plugin": {
-                "no_spam_please": {"local_parts": ["noreply", "no-reply"]},
-                "rcpt_to_in_host_list": {"hosts": hosts},
-                "queue_maildir": {"path": "maildir/{domain}/{user}"},
-            },
-        }
-    )
-    files = {directory / DEFAULT_FILE: configuration, directory / PLUGIN_FILE: PLUGIN}
+    files = {directory / DEFAULT_FILE: _configuration(), directory / PLUGIN_FILE: PLUGIN}
     existing = [str(file) for file in files if file.exists()]
     if existing:
         raise click.ClickException(
-            f"{' and '.join(existing)} already exist; move them away, or choose another folder"
+            f"there already: {' and '.join(existing)}; nothing was written. Move it away, or choose another "
+            "folder"
         )
     with told_errors():
         for file, text in files.items():
@@ -59,3 +50,10 @@ def command(directory: Path) -> None:
             file.write_text(text, encoding="utf-8")
             click.echo(f"wrote {file}")
     click.echo(f"Start it with: harakapy serve -c {directory / DEFAULT_FILE}")
+
+
+def _configuration() -> str:
+    values = own_mail()
+    values["plugins"].insert(0, str(PLUGIN_FILE))
+    values["plugin"] = {"moved": {"addresses": {"old@localhost": "new@localhost"}}, **values["plugin"]}
+    return example_toml(values)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harakapy.cli.configuration import chosen_file, config_option, load_settings, told_errors
+from harakapy.cli.configuration import chosen_file, config_option, settings_of, told_errors
 from harakapy.cli.table import format_table
 from harakapy.hooks import installed_plugins
 
@@ -16,10 +16,12 @@ from harakapy.hooks import installed_plugins
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="For programs: one list of objects.")
 def command(file: Path | None, *, as_json: bool) -> None:
-    """List plugins: those that are installed, and those that the configuration enables."""
-    path = chosen_file(file)
+    """List plugins: those that the configuration enables, in their order, then others that are installed.
+
+    What is installed and not enabled is not loaded.
+    """
     with told_errors():
-        enabled = list(load_settings(path).plugins) if path else []
+        enabled = list(settings_of(chosen_file(file)).plugins)
     rows = _rows(enabled)
     if as_json:
         click.echo(json.dumps(rows, indent=2))

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import click
 
-from harakapy.cli.configuration import chosen_file, config_option, load_settings, told_errors
+from harakapy.cli.configuration import MAILDIR, chosen_file, config_option, settings_of, told_errors
 from harakapy.config import ListenSettings, Settings
-from harakapy.config.place import local_host_name
 from harakapy.net import Endpoint, EndpointError
 from harakapy.process import Server
 from harakapy.process.run import run
-
-MAILDIR = "maildir/{domain}/{user}"
 
 
 @click.command("serve")
@@ -45,7 +42,7 @@ def command(file: Path | None, addresses: tuple[str, ...]) -> None:
 
 def _settings(file: Path | None, addresses: tuple[str, ...]) -> Settings:
     """The settings of the file, or those of a server without one; ``addresses`` win. Raises ConfigError."""
-    settings = _without_file() if file is None else load_settings(file)
+    settings = settings_of(file)
     if not addresses:
         return settings
     try:
@@ -53,15 +50,6 @@ def _settings(file: Path | None, addresses: tuple[str, ...]) -> Settings:
     except EndpointError as error:
         raise click.BadParameter(str(error), param_hint="--listen") from error
     return settings.model_copy(update={"listen": listen})
-
-
-def _without_file() -> Settings:
-    """A server for this machine's own mail."""
-    hosts = list(dict.fromkeys(["localhost", local_host_name()]))
-    return Settings.default(
-        plugins=["rcpt_to_in_host_list", "queue_maildir"],
-        plugin={"rcpt_to_in_host_list": {"hosts": hosts}, "queue_maildir": {"path": MAILDIR}},
-    )
 
 
 def _introduce(server: Server) -> None:
