@@ -20,7 +20,7 @@ import trio
 from harakapy.hooks import Verdict
 from harakapy.inbound.connection import Connection
 from harakapy.inbound.outcomes import OUTCOMES, Step
-from harakapy.inbound.receive import Reception
+from harakapy.inbound.receive import Framing, Reception
 from harakapy.net import Deadline, SocketStream
 from harakapy.smtp import NEED_DATA, Command, Event, Quit, Refused, Reply, ServerProtocol
 
@@ -181,9 +181,9 @@ class Conversation:
         if step is not Step.REFUSE:
             await self.reset_transaction()
 
-    def receive(self) -> Reception:
+    def receive(self, framing: Framing) -> Reception:
         """Begin to collect the content of the transaction."""
-        self.reception = Reception(self.terms, trio.current_time())
+        self.reception = Reception(self.terms, framing, trio.current_time())
         return self.reception
 
     async def reset_transaction(self) -> None:

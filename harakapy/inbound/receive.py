@@ -10,6 +10,7 @@ commit's own deadline can interrupt: not the client's going away, not a stop of 
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,7 +24,7 @@ from harakapy.inbound.outcomes import OUTCOMES
 from harakapy.inbound.transaction import Transaction
 from harakapy.mail import Content, ContentWriter
 from harakapy.mail.trace import received_field, with_protocol
-from harakapy.smtp import Bdat, ChunkEnd, ContentChunk, ContentEnd, Data, LineRules, Reply
+from harakapy.smtp import Bdat, Body, ChunkEnd, ContentChunk, ContentEnd, Data, LineRules, Reply
 
 if TYPE_CHECKING:
     from harakapy.inbound.conversation import Conversation
@@ -45,14 +46,27 @@ CLOSING = (Action.DENYDISCONNECT, Action.DENYSOFTDISCONNECT)
 COMMIT_TIMEOUT = Reply(451, "The message could not be stored in time, try again later", "4.3.0")
 
 
+class Framing(enum.Enum):
+    """How content is told from what follows it."""
+
+    DOT = "DATA: a line with a dot ends it"
+    CHUNKS = "BDAT: each chunk has a size"
+    BINARY_CHUNKS = "BDAT with BODY=BINARYMIME: neither has it lines"
+
+
 class Reception:
     """The content of one message as it comes in, held to the terms.
 
     ``problem`` is the reply that the client gets at the end of data because of it; from then on nothing is
     kept. ``is_too_big`` says that the problem is the size, about which plugins are asked.
+
+    Bare CRs and LFs are refused (or repaired) where a dot ends the content, because what a line is decides
+    there where it ends. Chunks end by their size, so in them they only pass; what is declared BINARYMIME has
+    no lines at all (RFC 3030 3).
     """
 
     __slots__ = (
+        "_framing",
         "_grace_ends",
         "_rules",
         "_terms",
@@ -63,14 +77,19 @@ class Reception:
         "problem",
     )
 
-    def __init__(self, terms: Terms, now: float) -> None:
+    def __init__(self, terms: Terms, framing: Framing, now: float) -> None:
         self.block_octets = CONTENT_OCTETS
         self.octets = 0
         self.problem: Reply | None = None
         self.is_too_big = False
         self._terms = terms
+        self._framing = framing
         self._grace_ends = now + terms.data_rate_grace_s
-        self._rules = LineRules(max_line_octets=terms.max_line_octets, normalise=terms.normalise_newlines)
+        is_text = framing is not Framing.BINARY_CHUNKS
+        self._rules = LineRules(
+            max_line_octets=terms.max_line_octets if is_text else 0,
+            normalise=terms.normalise_newlines and is_text,
+        )
         self._writer = ContentWriter(terms.spool_after_octets, terms.spool_dir)
 
     def next_deadline(self) -> float:
@@ -114,8 +133,11 @@ class Reception:
         self._writer.discard()
 
     def _broken_rule(self) -> Reply | None:
-        rules = self._rules
-        if (rules.has_bare_lf or rules.has_bare_cr) and not self._terms.normalise_newlines:
+        rules, framing = self._rules, self._framing
+        if framing is Framing.BINARY_CHUNKS:
+            return None
+        has_bare = rules.has_bare_lf or rules.has_bare_cr
+        if has_bare and framing is Framing.DOT and not self._terms.normalise_newlines:
             return BARE_NEWLINE
         if rules.has_nul:
             return NUL_OCTET
@@ -149,7 +171,7 @@ async def data(conversation: Conversation, command: Data) -> None:
     """DATA: ask the plugins, let the client send, decide."""
     if not await conversation.settle("data", await conversation.hooks.data(conversation.connection)):
         return
-    reception = conversation.receive()
+    reception = conversation.receive(Framing.DOT)
     while type(event := await conversation.next_event(reception)) is ContentChunk:
         await reception.take(event.data)
     if type(event) is ContentEnd:
@@ -160,13 +182,15 @@ async def data(conversation: Conversation, command: Data) -> None:
 
 async def chunk(conversation: Conversation, command: Bdat) -> None:
     """BDAT: the first chunk asks the plugins as DATA does, the last one decides (RFC 3030)."""
-    reception = conversation.reception
+    reception, transaction = conversation.reception, conversation.connection.transaction
+    assert transaction is not None, "the protocol lets BDAT pass within a transaction only"
     if reception is None:
         verdict = await conversation.hooks.data(conversation.connection)
         if verdict.is_denial:
             await conversation.settle("data", verdict)
             return
-        reception = conversation.receive()
+        is_binary = transaction.mail_params.body is Body.BINARYMIME
+        reception = conversation.receive(Framing.BINARY_CHUNKS if is_binary else Framing.CHUNKS)
     while type(event := await conversation.next_event(reception)) is ContentChunk:
         await reception.take(event.data)
     if type(event) is not ChunkEnd:

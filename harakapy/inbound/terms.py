@@ -12,7 +12,7 @@ from pathlib import Path
 from harakapy.config import Settings
 from harakapy.smtp import ServerLimits
 
-OFFERED = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
+OFFERED = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "BINARYMIME")
 """The extensions without parameters that work end to end."""
 
 
@@ -50,7 +50,11 @@ class Terms:
             hostname=settings.hostname,
             greeting=smtp.greeting,
             extensions=frozenset({*OFFERED, "SIZE"}),
-            capabilities=(*OFFERED, f"SIZE {smtp.max_message_size}"),
+            capabilities=(
+                *OFFERED,
+                f"SIZE {smtp.max_message_size}",
+                f"LIMITS RCPTMAX={smtp.max_recipients}",  # RFC 9422
+            ),
             limits=ServerLimits(max_command_octets=smtp.max_command_length),
             max_message_octets=smtp.max_message_size,
             max_header_octets=smtp.max_header_size,

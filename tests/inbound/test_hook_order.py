@@ -67,7 +67,7 @@ TO_RCPT = "C: MAIL FROM:<a@b.test>\nS: 250 *\nC: RCPT TO:<good@example.com>\nS: 
         (HELO + "C: RSET\nS: 250 *", "helo rset disconnect"),
         (HELO + TO_RCPT + "C: RSET\nS: 250 *", "helo mail rcpt rcpt_ok rset reset_transaction disconnect"),
         (HELO + TO_RCPT + HELO, "helo mail rcpt rcpt_ok reset_transaction helo disconnect"),
-        ("C: EHLO client.test\n" + "S: 250-*\n" * 5 + "S: 250 *", "ehlo capabilities disconnect"),
+        ("C: EHLO client.test\n" + "S: 250-*\n" * 8 + "S: 250 *", "ehlo capabilities disconnect"),
         (HELO + TO_RCPT, "helo mail rcpt rcpt_ok reset_transaction disconnect"),
         (HELO + TO_RCPT + "C: QUIT\nS: 221 *", "helo mail rcpt rcpt_ok quit reset_transaction disconnect"),
         (
@@ -165,7 +165,10 @@ async def test_capabilities_can_be_added_and_removed(tmp_path: Path) -> None:
             "PIPELINING",
             "8BITMIME",
             "ENHANCEDSTATUSCODES",
+            "CHUNKING",
+            "BINARYMIME",
             "SIZE 26214400",
+            "LIMITS RCPTMAX=1000",
             "XFOO 1",
         )
 
