@@ -3,7 +3,7 @@
 This is the public API: what plugins and programs that embed the server are written against.
 """
 
-from harakapy.config import ConfigError, Duration, ListFile, Settings, Size
+from harakapy.config import ConfigError, Duration, ListFile, Network, PatternFile, Problem, Settings, Size
 from harakapy.hooks import (
     CONT,
     DELAY,
@@ -33,7 +33,7 @@ from harakapy.smtp import Address, MailParameters, RcptParameters, Reply
 __all__ = [
     "CONT", "DELAY", "DENY", "DENYDISCONNECT", "DENYSOFT", "DENYSOFTDISCONNECT", "DISCONNECT", "HOOK_NEXT",
     "NEXT_HOOK", "OK", "Action", "Address", "ConfigError", "Connection", "Content", "Duration", "Header",
-    "Level", "ListFile", "LogRecord", "Logger", "MailParameters", "Notes", "Plugin", "PluginConfig",
-    "RcptParameters", "Reply", "Results", "Server", "Settings", "Size", "Transaction", "Verdict", "hookimpl",
-    "return_path_field", "to_ascii",
+    "Level", "ListFile", "LogRecord", "Logger", "MailParameters", "Network", "Notes", "PatternFile", "Plugin",
+    "PluginConfig", "Problem", "RcptParameters", "Reply", "Results", "Server", "Settings", "Size",
+    "Transaction", "Verdict", "hookimpl", "return_path_field", "to_ascii",
 ]  # fmt: skip
