@@ -1,0 +1,57 @@
+"""The queue: the contract of a durable store of messages, and one in memory."""
+
+from harakapy.queue.delivery import (
+    MAX_DELIVERIES,
+    Delivery,
+    DeliveryKey,
+    DeliveryRequest,
+    Diagnostic,
+    Lease,
+    State,
+    deliveries_to,
+)
+from harakapy.queue.errors import (
+    ContentUnreadable,
+    LeaseLost,
+    MessageNotFound,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
+from harakapy.queue.memory_store import MemoryStore
+from harakapy.queue.message import QueuedMessage, durable_notes
+from harakapy.queue.outcome import Deferred, Delivered, Failed, Outcome, Settlement
+from harakapy.queue.selection import Count, Selection
+from harakapy.queue.statistics import DestinationStats, QueueStats
+from harakapy.queue.store import Page, Store
+
+__all__ = [
+    "MAX_DELIVERIES",
+    "ContentUnreadable",
+    "Count",
+    "Deferred",
+    "Delivered",
+    "Delivery",
+    "DeliveryKey",
+    "DeliveryRequest",
+    "DestinationStats",
+    "Diagnostic",
+    "Failed",
+    "Lease",
+    "LeaseLost",
+    "MemoryStore",
+    "MessageNotFound",
+    "Outcome",
+    "Page",
+    "QueueStats",
+    "QueuedMessage",
+    "Selection",
+    "Settlement",
+    "State",
+    "Store",
+    "StoreError",
+    "StoreFull",
+    "StoreUnavailable",
+    "deliveries_to",
+    "durable_notes",
+]

@@ -1,0 +1,56 @@
+"""A message in the queue: what all its recipients share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from harakapy.smtp.address import Address
+from harakapy.smtp.parameters import NO_MAIL_PARAMETERS, MailParameters
+
+__all__ = ["QueuedMessage", "durable_notes"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedMessage:
+    """One message as the store keeps it, without its content, which is fetched when it is needed.
+
+    All times are seconds of a wall clock since the epoch.
+    """
+
+    id: str
+    """Chosen by whoever accepted the message, unique for ever: what logs, the 250 and operators call it."""
+    mail_from: Address
+    """The reverse-path; the null path for reports."""
+    size: int
+    """Octets of the content, as it leaves."""
+    arrived: float
+    """When it was accepted: its age counts from here."""
+    params: MailParameters = NO_MAIL_PARAMETERS
+    """What MAIL asked for: RET, ENVID, BODY, SMTPUTF8, REQUIRETLS ..."""
+    priority: int = 0
+    """-9 to 9, higher goes first within a destination (RFC 6710)."""
+    deliver_by: float | None = None
+    """When the time limit of DELIVERBY is over; what happens then is in ``params.by`` (RFC 2852)."""
+    hold_until: float | None = None
+    """Until when the sender asked to hold it back (RFC 4865); its deliveries are due no earlier."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """Notes of plugins; JSON values, see `durable_notes`."""
+    is_delay_reported: bool = False
+    """Whether the sender was told that it takes long."""
+
+
+def durable_notes(notes: Mapping[str, Any]) -> dict[str, Any]:
+    """Those notes that can be kept on disk: JSON values all the way down, as JSON gives them back.
+
+    What is left out (a socket, an object of a plugin) was of use only while the message was received. Numbers
+    that JSON does not have (NaN, infinities) are left out too.
+    """
+    kept = {}
+    for key, value in notes.items():
+        with suppress(TypeError, ValueError, RecursionError):
+            kept[str(key)] = json.loads(json.dumps(value, allow_nan=False))
+    return kept

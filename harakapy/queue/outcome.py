@@ -1,0 +1,55 @@
+"""What a scheduler tells the store about its work: how attempts ended, and what was reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from harakapy.queue.delivery import DeliveryKey, Diagnostic
+
+__all__ = ["Deferred", "Delivered", "Failed", "Outcome", "Settlement"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The next hop has taken it. With ``report_at`` (seconds of the wall clock) it is kept to be reported."""
+
+    key: DeliveryKey
+    diagnostic: Diagnostic
+    report_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Not now: it is tried again when it is ``due`` (seconds of the wall clock)."""
+
+    key: DeliveryKey
+    diagnostic: Diagnostic
+    due: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Given up. With ``report_at`` (seconds of the wall clock) it is kept to be reported."""
+
+    key: DeliveryKey
+    diagnostic: Diagnostic
+    report_at: float | None = None
+
+
+Outcome: TypeAlias = Delivered | Deferred | Failed
+"""How an attempt ended, for one recipient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a report settles, or the decision to send none: recorded with the report, or not at all."""
+
+    message_id: str
+    """The message reported on."""
+    owner: str
+    """Who holds the leases on the deliveries below."""
+    concluded: tuple[int, ...] = ()
+    """Numbers of deliveries in a final state that are reported now, and so done with."""
+    is_delay_reported: bool = False
+    """Whether the sender is told now that it takes long."""

@@ -1,0 +1,1 @@
+"""Tests of the queue. `conformance` is what any store must pass."""
