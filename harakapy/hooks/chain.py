@@ -49,7 +49,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """All implementations of one hook: those that answer, and the layers around them, outermost first."""
+    """All implementations of one hook: those that answer, and the layers around them, outermost first.
+
+    ``is_async`` tells that one that answers is async, ``is_deniable`` that a denial would be shown
+    to hook_deny (which accepts none itself).
+    """
 
     spec: HookSpec
     links: tuple[Link, ...]
@@ -75,7 +79,7 @@ def make_chain(spec: HookSpec, links: Iterable[Link]) -> Chain:
         links=inner,
         layers=tuple(link for link in ordered if link.role is not Role.INNER),
         is_async=any(link.is_async for link in inner),
-        is_deniable=spec.arguments[0] == "connection" and spec.name != "deny",
+        is_deniable=spec.arguments[0] == "connection",
     )
 
 

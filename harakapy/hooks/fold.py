@@ -191,7 +191,7 @@ class Fold:
         if inner.is_done and answer is inner.outcome:
             return answer
         outcome = self._judge.outcome(chain, link, args, answer)
-        if outcome is None or chain.spec.kind is Kind.OBSERVE or (outcome is CONT and not inner.is_done):
+        if outcome is None or (outcome is CONT and not inner.is_done):
             return await inner.settle()
         if isinstance(outcome, Verdict) and outcome.is_denial:
             is_overruled = await self._is_overruled(chain, args, outcome)

@@ -114,6 +114,13 @@ async def test_wrappers_are_entered_from_the_outermost_in(connection: Any) -> No
     assert connection.called == ["outer in", "inner in", "answer", "inner out", "outer out"]
 
 
+def test_however_many_functions_by_hand_come_before_marked_ones() -> None:
+    many = Second()
+    for _ in range(200):
+        many.register_hook("rcpt", many.by_hand)
+    assert order_of(hooks_of(many)) == ["a.by_hand"] * 200 + ["a.hook_rcpt"]
+
+
 def test_an_overridden_function_keeps_the_place_of_the_one_it_overrides() -> None:
     class Parent:
         @hookimpl(specname="hook_rcpt")
@@ -228,11 +235,12 @@ async def test_anything_that_can_be_called_is_registered_by_hand(connection: Any
     by_hand.register_hook("rcpt", Callable())
     by_hand.register_hook("rcpt", functools.partial(named, "partial"))
     by_hand.register_hook("rcpt", functools.partial(named_async, "async partial"))
+    by_hand.register_hook("rcpt", functools.partial(Callable()))
     by_hand.register_hook("rcpt", lambda connection: connection.called.append("lambda"))
     hooks = hooks_of(by_hand)
     await ask(hooks, connection)
-    assert connection.called == ["object", "partial", "async partial", "lambda"]
-    assert [link.is_async for link in chain_of(hooks, "rcpt").links] == [True, False, True, False]
+    assert connection.called == ["object", "partial", "async partial", "object", "lambda"]
+    assert [link.is_async for link in chain_of(hooks, "rcpt").links] == [True, False, True, True, False]
 
 
 async def test_one_plugin_may_answer_one_hook_several_times(connection: Any) -> None:

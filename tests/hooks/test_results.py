@@ -76,6 +76,7 @@ def test_what_was_never_found_equals_nothing() -> None:
     assert not results.has("checker", "score", re.compile(""))
     results.add("checker", score=None)
     assert results.has("checker", "score", None)
+    assert not results.has("checker", "score", re.compile("None"))
 
 
 def test_one_line_tells_it_all() -> None:
