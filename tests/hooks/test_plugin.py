@@ -91,6 +91,13 @@ def test_attaching_gives_name_server_and_log_and_lets_it_register() -> None:
     assert plugin.seen == ("by_another_name", server, subject.log)
 
 
+async def test_a_hook_sees_the_settings_of_the_last_reload(connection: Any) -> None:
+    greeting = Greeting(text="hi")
+    hooks = hooks_of(greeting)
+    greeting.reload(GreetingConfig(text="good evening"))
+    assert (await hooks.connect(connection)).text == "good evening"
+
+
 def test_two_objects_of_a_class_do_not_share_what_they_register() -> None:
     one: Plugin = Plugin()
     two: Plugin = Plugin()
