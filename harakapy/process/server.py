@@ -13,7 +13,7 @@ from typing import Self
 
 import trio
 
-from harakapy.config import Settings, changed_keys
+from harakapy.config import ConfigError, Problem, Settings, changed_keys
 from harakapy.hooks import Action, Hooks, Notes, Plugin, Registry
 from harakapy.inbound import Service, Terms
 from harakapy.log import Level, Logger, open_logger
@@ -68,12 +68,29 @@ class Server:
         self._stop = trio.Event()
 
     def _register(self, *, strict: bool) -> Hooks:
+        problems: list[Problem] = []
         registry = Registry()
         for loaded in self.plugins:
-            if isinstance(loaded.plugin, Plugin):
-                loaded.plugin.attach(loaded.name, self, self.log.bind(plugin=loaded.name))
+            try:
+                self._attach(loaded)
+            except ConfigError as error:
+                problems += error.problems
             registry.add(loaded.name, loaded.plugin, loaded.options)
+        if problems:
+            raise ConfigError(problems)
         return registry.freeze(strict=strict)
+
+    def _attach(self, loaded: LoadedPlugin) -> None:
+        """Have a plugin register. Raises ConfigError, whatever it raises."""
+        if not isinstance(loaded.plugin, Plugin):
+            return
+        try:
+            loaded.plugin.attach(loaded.name, self, self.log.bind(plugin=loaded.name))
+        except ConfigError:
+            raise
+        except Exception as error:
+            what = f"it cannot register: {type(error).__name__}: {error}"
+            raise ConfigError([Problem(self.settings.file, f"plugin.{loaded.name}", what)]) from error
 
     @property
     def resolver(self) -> Resolver:
