@@ -16,12 +16,14 @@ r"""Dialogues as text: what the client says, and what the server must answer.
 
 ``C:`` is a line, sent with CRLF; lines without an answer in between leave in one segment. ``c:`` is a piece
 of bytes with Python's escapes, sent as it is and in a segment of its own. ``S:`` is one line of the server's,
-in which ``*`` stands for anything; ``S: EOF`` means that the server closes. ``#`` begins a comment.
+in which ``*`` stands for anything; ``S: EOF`` means that the server closes. ``#`` begins a comment. All lines
+may be indented alike, as text within a program is.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
 from typing import Self
 
@@ -55,7 +57,7 @@ class Dialogue:
         """Read a dialogue. Raises ValueError with the number of a line that is none of its forms."""
         steps: list[_Send | _Expect] = []
         may_join = False
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(textwrap.dedent(text).splitlines(), 1):
             if not line.strip() or line.startswith("#"):
                 continue
             kind, _, rest = line.partition(":")
