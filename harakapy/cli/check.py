@@ -28,5 +28,7 @@ def command(file: Path | None) -> None:
         server = Server(load_settings(path), log=silent_logger())
     for warning in server.warnings():
         click.echo(f"warning: {warning}", err=True)
+    for note in server.notes_on_settings():
+        click.echo(f"note: {note}", err=True)
     names = ", ".join(plugin.name for plugin in server.plugins) or "none"
     click.echo(f"{path} is fine. Plugins: {names}.")

@@ -17,6 +17,7 @@ __all__ = [
     "HostName",
     "NameServer",
     "Network",
+    "OptionalConfigPath",
     "StatePath",
     "local_host_name",
     "parse_network",
@@ -107,6 +108,9 @@ ConfigPath = Annotated[
     Path, AfterValidator(beside_configuration), Field(validate_default=True), Kind("path", str)
 ]
 """The path of something that people write; relative ones begin where the configuration file is."""
+
+OptionalConfigPath = Annotated[Path, AfterValidator(beside_configuration), Kind("path", str)] | None
+"""The same where there may be none."""
 
 StatePath = Annotated[Path, AfterValidator(below_state), Field(validate_default=True), Kind("path", str)]
 """For plugins: the path of something that the server writes; relative ones begin at `state_dir`."""

@@ -6,15 +6,23 @@ the commented example file are made from it (`reference`).
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, model_validator
 
-from harakapy.config.place import NameServer, Network, parse_network
+from harakapy.config.place import ConfigPath, NameServer, Network, OptionalConfigPath, parse_network
 from harakapy.config.quantity import KIB, MIB, Count, Duration, Kind, Size
 from harakapy.config.validate import Section
 
-__all__ = ["DnsSettings", "ListenSettings", "LogSettings", "PluginSection", "SmtpSettings"]
+__all__ = [
+    "CertificateSettings",
+    "DnsSettings",
+    "ListenSettings",
+    "LogSettings",
+    "PluginSection",
+    "SmtpSettings",
+    "TlsSettings",
+]
 
 
 def _one_printable_line(text: str) -> str:
@@ -46,6 +54,91 @@ class ListenSettings(Section):
             "0 lets the system choose a free one."
         )
     )
+    tls: Literal["starttls", "implicit", "off"] = Field(
+        "starttls",
+        description=(
+            "When TLS begins: `starttls` offers it if `[tls]` has a certificate, as ports 25 and 587 do; "
+            "`implicit` starts with it, as port 465 does (RFC 8314); `off` never offers it."
+        ),
+    )
+    proxies: tuple[Network, ...] = Field(
+        (),
+        description=(
+            "Networks of proxies that tell the client's address in a PROXY header, version 1 or 2. Who "
+            "connects from them must send one; from anybody else it is not believed."
+        ),
+        examples=[["10.0.0.0/8"]],
+    )
+
+
+class CertificateSettings(Section):
+    """One certificate with its key, in PEM files."""
+
+    certificate: ConfigPath = Field(
+        description="The certificate, with those of the authorities between, in PEM."
+    )
+    key: ConfigPath = Field(description="Its private key in PEM, without a password.")
+
+
+class TlsSettings(Section):
+    """The `[tls]` table: our certificates, and what TLS we speak."""
+
+    certificates: tuple[CertificateSettings, ...] = Field(
+        (),
+        description=(
+            "The certificates, each with its key; several for one name if their keys are of different types. "
+            "Which one a client sees is chosen by the name it asks for. Changed files are noticed."
+        ),
+    )
+    directory: OptionalConfigPath = Field(
+        None,
+        description=(
+            "Instead of `certificates`: a folder with pairs of PEM files, or with folders that have one pair "
+            "each, as ACME clients leave them."
+        ),
+    )
+    minimum_version: Literal["1.2", "1.3"] = Field(
+        "1.2",
+        description=(
+            "The oldest version of TLS spoken. RFC 8996 forbids those before 1.2, and many mail servers do "
+            "not have 1.3."
+        ),
+    )
+    ciphers: Line | None = Field(
+        None,
+        description=(
+            "What TLS 1.2 may use, as OpenSSL writes it, instead of those with forward secrecy and "
+            "authenticated encryption (RFC 9325 4.2). Those of 1.3 are all good."
+        ),
+    )
+    client_certificates: Literal["none", "request", "require"] = Field(
+        "none",
+        description=(
+            "Whether clients are asked for a certificate. With `request` one that cannot be verified ends "
+            "the handshake, so it is for clients that are known, not for a port where any mail server calls."
+        ),
+    )
+    client_ca: OptionalConfigPath = Field(
+        None, description="The authorities, in PEM, that client certificates must come from."
+    )
+    handshake_timeout: Duration = Field(
+        30.0,
+        gt=0,
+        description="How long a handshake may take. Picked: many round trips of a slow network.",
+    )
+
+    @property
+    def has_certificate(self) -> bool:
+        """Whether TLS can be offered at all."""
+        return bool(self.certificates) or self.directory is not None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.certificates and self.directory is not None:
+            raise ValueError("has both certificates and directory; give one of them")
+        if self.client_certificates != "none" and self.client_ca is None:
+            raise ValueError("client_certificates needs client_ca, to verify them")
+        return self
 
 
 class SmtpSettings(Section):

@@ -10,7 +10,14 @@ from pydantic import AfterValidator, BaseModel, Field, PrivateAttr
 from harakapy.config.explain import key_path
 from harakapy.config.place import ConfigPath, HostName, local_host_name, user_state_directory
 from harakapy.config.problem import ConfigError, Problem
-from harakapy.config.sections import DnsSettings, ListenSettings, LogSettings, PluginSection, SmtpSettings
+from harakapy.config.sections import (
+    DnsSettings,
+    ListenSettings,
+    LogSettings,
+    PluginSection,
+    SmtpSettings,
+    TlsSettings,
+)
 from harakapy.config.validate import Section, validated
 
 __all__ = ["PluginTable", "Settings", "validate_plugin"]
@@ -62,6 +69,9 @@ class Settings(Section):
             "The addresses on which the server accepts connections. The default is reached from this "
             "machine only and needs no privileges."
         ),
+    )
+    tls: TlsSettings = Field(
+        default_factory=TlsSettings, description="Our certificates, and what TLS we speak."
     )
     smtp: SmtpSettings = Field(
         default_factory=SmtpSettings, description="Limits and timeouts of receiving mail."

@@ -29,10 +29,12 @@ from harakapy.smtp import (
     Refused,
     Reply,
     Rset,
+    StartTls,
     Unrecognized,
     Vrfy,
 )
 
+READY_FOR_TLS = Reply(220, "Ready to start TLS", "2.0.0")
 RESET_DONE = Reply(250, "OK", "2.0.0")
 TOO_MANY_RECIPIENTS = Reply(452, "Too many recipients, send the rest in another message", "4.5.3")
 TOO_BIG = Reply(552, "Message too big!", "5.3.4")
@@ -78,7 +80,8 @@ def _hello_words(conversation: Conversation) -> dict[str, str]:
 
 async def _capabilities(conversation: Conversation) -> list[str]:
     connection = conversation.connection
-    connection.capabilities = list(conversation.terms.capabilities)
+    offered = conversation.terms.capabilities
+    connection.capabilities = [line for line in offered if line != "STARTTLS" or connection.tls is None]
     added = await conversation.hooks.capabilities(connection)
     return [*connection.capabilities, *(str(line) for line in added)]
 
@@ -166,6 +169,13 @@ async def leave(conversation: Conversation, command: Quit) -> None:
     conversation.is_closing = conversation.client_has_left = True
 
 
+async def starttls(conversation: Conversation, command: StartTls) -> None:
+    """STARTTLS: the handshake, and a new beginning."""
+    await conversation.reset_transaction()
+    conversation.send(READY_FOR_TLS)
+    await conversation.start_tls()
+
+
 async def unrecognized(conversation: Conversation, command: Unrecognized) -> None:
     """A command we do not know: perhaps a plugin does."""
     verdict = await conversation.hooks.unrecognized_command(
@@ -217,6 +227,7 @@ HANDLERS: dict[type, Handler] = {
     Expn: expn,
     Help: show_help,
     Quit: leave,
+    StartTls: starttls,
     Unrecognized: unrecognized,
     Refused: break_off,
     EndOfFile: break_off,

@@ -14,6 +14,8 @@ import trio
 from harakapy.hooks import Notes, Results
 from harakapy.inbound.transaction import Transaction
 from harakapy.log import Logger
+from harakapy.net import SocketAddress
+from harakapy.net.tls import TlsState
 
 if TYPE_CHECKING:
     from harakapy.process.server import Server
@@ -75,13 +77,14 @@ class Connection:
 
     ``uuid`` names it in the log. ``transaction`` is the one under way, or None. ``capabilities`` is the list
     that EHLO is about to be answered with. ``errors`` counts what the client did wrong. ``early_talker``
-    tells that it spoke before the greeting, ``pipelining`` that it sent commands in groups.
+    tells that it spoke before the greeting, ``pipelining`` that it sent commands in groups. ``tls`` tells of
+    the TLS session, None without one; ``proxy`` is the address of the proxy that the client came through.
     """
 
     __slots__ = (
         "_log", "_notes", "_nursery", "_relaying", "_results", "capabilities", "early_talker", "errors",
-        "hello", "local", "message_count", "pipelining", "remote", "server", "started_at", "transaction",
-        "transaction_count", "uuid",
+        "hello", "local", "message_count", "pipelining", "proxy", "remote", "server", "started_at", "tls",
+        "transaction", "transaction_count", "uuid",
     )  # fmt: skip
 
     def __init__(self, server: Server, log: Logger, remote: Remote, local: Local, started_at: float) -> None:
@@ -97,6 +100,8 @@ class Connection:
         self.message_count = MessageCount()
         self.early_talker = False
         self.pipelining = False
+        self.proxy: SocketAddress | None = None
+        self.tls: TlsState | None = None
         self.started_at = started_at
         self._relaying = False
         self._log = log

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from harakapy.hooks import Verdict
-from harakapy.inbound.connection import Connection
+from harakapy.inbound.admission import Arrival, start_tls
+from harakapy.inbound.connection import Connection, Hello
 from harakapy.inbound.outcomes import OUTCOMES, Step
 from harakapy.inbound.receive import Framing, Reception
 from harakapy.net import Deadline, SocketStream
-from harakapy.smtp import NEED_DATA, Command, Event, Quit, Refused, Reply, ServerProtocol
+from harakapy.net.tls import TlsHandshakeError
+from harakapy.smtp import NEED_DATA, Command, Event, Quit, Refused, Reply, ServerProtocol, State
 
 if TYPE_CHECKING:
     from harakapy.inbound.service import Service
@@ -60,24 +62,26 @@ class Conversation:
     """
 
     __slots__ = (
-        "_deadline", "_is_waiting", "_junk", "_loop_reply", "_protocol", "_stream", "client_has_left",
-        "connection", "farewell", "hooks", "is_closing", "reception", "service", "terms",
+        "_deadline", "_is_waiting", "_junk", "_loop_reply", "_protocol", "client_has_left", "connection",
+        "farewell", "hooks", "is_closing", "reception", "service", "stream", "terms",
     )  # fmt: skip
 
     def __init__(
-        self, service: Service, connection: Connection, stream: trio.abc.Stream, deadline: Deadline
+        self, service: Service, connection: Connection, arrival: Arrival, deadline: Deadline
     ) -> None:
         self.service = service
-        self.terms = service.terms
+        self.terms = arrival.terms
         self.hooks = service.hooks
         self.connection = connection
         self.farewell: Reply | None = None
         self.is_closing = False
         self.client_has_left = False
         self.reception: Reception | None = None
-        self._stream = stream
+        self.stream = arrival.stream
         self._deadline = deadline
         self._protocol = ServerProtocol(self.terms.limits, self.terms.extensions)
+        if arrival.received:
+            self._protocol.receive_data(arrival.received)
         self._loop_reply: Reply | None = None
         self._junk = 0
         self._is_waiting = False
@@ -119,9 +123,9 @@ class Conversation:
         protocol = self._protocol
         self.connection.pipelining = protocol.pipelined
         if data := protocol.data_to_send():
-            await self._stream.send_all(data)
+            await self.stream.send_all(data)
         self._is_waiting = True
-        received = await self._stream.receive_some(COMMAND_OCTETS if pace is None else pace.block_octets)
+        received = await self.stream.receive_some(COMMAND_OCTETS if pace is None else pace.block_octets)
         self._is_waiting = False
         self._deadline.at = math.inf
         protocol.receive_data(received)
@@ -130,7 +134,7 @@ class Conversation:
         """Send all pending replies now."""
         if data := self._protocol.data_to_send():
             self._deadline.after(self.terms.command_timeout_s)
-            await self._stream.send_all(data)
+            await self.stream.send_all(data)
             self._deadline.at = math.inf
 
     @property
@@ -140,7 +144,7 @@ class Conversation:
 
     def listen_before_greeting(self) -> None:
         """Take what the client has sent without waiting for the greeting, and note that it has."""
-        if isinstance(self._stream, SocketStream) and (early := self._stream.receive_nowait()):
+        if isinstance(self.stream, SocketStream) and (early := self.stream.receive_nowait()):
             self._protocol.receive_data(early)
         self.connection.early_talker = self._protocol.early_talker
 
@@ -155,6 +159,24 @@ class Conversation:
             transaction.reply = reply
             # Only who asked for SMTPUTF8 has shown that it reads UTF-8 in replies (RFC 6531 3.7.4.2).
             self._protocol.send(reply, utf8=transaction.mail_params.smtputf8)
+
+    async def start_tls(self) -> None:
+        """Shake hands after the 220 to STARTTLS, and forget all that came before it (RFC 3207 4.2).
+
+        Raises trio.BrokenResourceError if there will be no TLS: such a connection is of no use any more.
+        """
+        await self.flush()
+        if self._protocol.state is not State.TLS:
+            return  # octets came behind the command: the next event refuses that
+        try:
+            self.stream = stream = await start_tls(self.stream, self.terms)
+        except TlsHandshakeError as error:
+            self.connection.log.notice("no TLS", reason=error.reason)
+            raise trio.BrokenResourceError(error.reason) from error
+        self._protocol.reset_for_tls()
+        self._protocol.extensions = self.terms.extensions - {"STARTTLS"}
+        self.connection.hello = Hello()
+        self.connection.tls = stream.state
 
     def substitute(self, command: Command) -> None:
         """Treat the event handed out last as this command."""

@@ -275,11 +275,12 @@ def _received(conversation: Conversation, transaction: Transaction) -> bytes:
         software="harakapy",
         protocol=with_protocol(
             is_esmtp=connection.is_esmtp,
-            is_tls=False,
+            is_tls=connection.tls is not None,
             is_authenticated=False,
             is_utf8=transaction.mail_params.smtputf8,
         ),
         transaction=transaction.uuid,
+        cipher=connection.tls.cipher if connection.tls else "",
         when=_local_time(int(time())),
         recipient=transaction.rcpt_to[0] if len(transaction.rcpt_to) == 1 else None,
     )

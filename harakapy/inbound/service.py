@@ -5,6 +5,7 @@ One nursery per connection: the dialogue and every task that a plugin starts for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import trio
 from trio_util import AsyncValue
 
 from harakapy.hooks import Hooks
+from harakapy.inbound.admission import Arrival, look_behind_proxy, shake_hands_first
 from harakapy.inbound.commands import HANDLERS
 from harakapy.inbound.connection import Connection, Local, Remote
 from harakapy.inbound.conversation import SHUTTING_DOWN, TIMEOUT, Conversation
@@ -19,7 +21,7 @@ from harakapy.inbound.greeting import greet
 from harakapy.inbound.terms import Terms
 from harakapy.inbound.transaction import Transaction
 from harakapy.log import Level, Logger
-from harakapy.net import ConnectionLimits, Refusal, Resolver, SocketAddress, SocketStream, Watchdog
+from harakapy.net import ConnectionLimits, Refusal, Resolver, SocketStream, Watchdog
 from harakapy.smtp import Reply
 
 if TYPE_CHECKING:
@@ -37,13 +39,17 @@ _STATUS = {2: "accepted", 4: "deferred", 5: "refused"}
 
 
 class Service:
-    """What all conversations of a server share. ``terms`` may be replaced; open conversations keep theirs."""
+    """What all conversations of a server share.
+
+    ``terms`` are those of each listener, in their order; they may be replaced, and open conversations keep
+    theirs.
+    """
 
     def __init__(
         self,
         server: Server,
         hooks: Hooks,
-        terms: Terms,
+        terms: Sequence[Terms],
         *,
         log: Logger,
         resolver: Resolver | None,
@@ -61,46 +67,52 @@ class Service:
         self.open_connections = AsyncValue(0)
         self._open: dict[Conversation, trio.CancelScope] = {}
 
-    async def handle_socket(self, stream: SocketStream) -> None:
-        """Converse with a client that was accepted from a socket."""
+    async def handle_socket(self, listener: int, stream: SocketStream) -> None:
+        """Converse with a client that was accepted by the listener of that number."""
         try:
-            remote, local = stream.remote, stream.local
+            arrival = Arrival(stream, stream.remote, stream.local, self.terms[listener])
         except trio.BrokenResourceError:  # gone before anybody asked
             stream.close()
             return
-        await self.handle(stream, remote, local)
+        await self.handle(arrival)
 
-    async def handle(self, stream: trio.abc.Stream, remote: SocketAddress, local: SocketAddress) -> None:
+    async def handle(self, arrival: Arrival) -> None:
         """Converse with one client until the end. Owns the stream; raises nothing but trio.Cancelled."""
         try:
-            refusal = self.limits.acquire(remote.host)
-            if refusal is not None:
-                self.log.notice("connection refused", remote=remote.host, reason=refusal.value)
-                await _say_last_words(stream, _TOO_MANY[refusal])
-                return
-            try:
-                await self._handle_admitted(stream, remote, local)
-            finally:
-                self.limits.release(remote.host)
+            if await look_behind_proxy(arrival, self.log):
+                await self._handle_within_limits(arrival)
         finally:
             with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(stream)
+                await trio.aclose_forcefully(arrival.stream)
 
-    async def _handle_admitted(
-        self, stream: trio.abc.Stream, remote: SocketAddress, local: SocketAddress
-    ) -> None:
+    async def _handle_within_limits(self, arrival: Arrival) -> None:
+        host = arrival.remote.host
+        refusal = self.limits.acquire(host)
+        if refusal is not None:
+            self.log.notice("connection refused", remote=host, reason=refusal.value)
+            if not arrival.terms.is_tls_implicit:
+                await _say_last_words(arrival.stream, _TOO_MANY[refusal])
+            return
+        try:
+            if await shake_hands_first(arrival, self.log):
+                await self._handle_admitted(arrival)
+        finally:
+            self.limits.release(host)
+
+    async def _handle_admitted(self, arrival: Arrival) -> None:
         connection = Connection(
             self.server,
             self.log,
-            Remote(remote.host, remote.port),
-            Local(local.host, local.port, self.terms.hostname),
+            Remote(arrival.remote.host, arrival.remote.port),
+            Local(arrival.local.host, arrival.local.port, arrival.terms.hostname),
             trio.current_time(),
         )
+        connection.proxy, connection.tls = arrival.proxy, arrival.tls
         ending = "left"
         try:
             async with trio.open_nursery() as nursery:
                 with self.watchdog.watch(nursery.cancel_scope) as deadline:
-                    conversation = Conversation(self, connection, stream, deadline)
+                    conversation = Conversation(self, connection, arrival, deadline)
                     self._open[conversation] = nursery.cancel_scope
                     self.open_connections.value = len(self._open)
                     connection.open(nursery)
@@ -111,7 +123,8 @@ class Service:
                 conversation.farewell, ending = TIMEOUT, "timed out"
         finally:
             with trio.CancelScope(shield=True):
-                await self._end(conversation, stream, ending)
+                await self._end(conversation, ending)
+                arrival.stream = conversation.stream
 
     async def _converse(self, conversation: Conversation) -> str:
         """Greet and answer; how it ended, for the log."""
@@ -126,9 +139,9 @@ class Service:
             return "failed"
         return "left" if conversation.farewell is None else "sent away"
 
-    async def _end(self, conversation: Conversation, stream: trio.abc.Stream, ending: str) -> None:
-        """Say what is owed, tell the plugins, close. Runs shielded; each part has its own bound."""
-        connection = conversation.connection
+    async def _end(self, conversation: Conversation, ending: str) -> None:
+        """Say what is owed, and tell the plugins. Runs shielded; each part has its own bound."""
+        connection, stream = conversation.connection, conversation.stream
         try:
             if conversation.farewell is not None:
                 await _say_last_words(stream, conversation.farewell)
@@ -196,6 +209,7 @@ class Service:
                 ending=ending,
                 remote=connection.remote.ip,
                 rdns=connection.remote.host,
+                tls=connection.tls.version if connection.tls else "none",
                 hello=connection.hello.host,
                 relaying=connection.relaying,
                 early=connection.early_talker,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harakapy.config import Settings
+from harakapy.config import ListenSettings, Network, Settings
+from harakapy.net.tls import CertificateStore
 from harakapy.smtp import ServerLimits
 
 OFFERED = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "BINARYMIME")
@@ -17,9 +18,25 @@ OFFERED = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKIN
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """The rules of a conversation. Times are seconds, sizes octets; 0 switches a limit off where it may."""
+class TlsTerms:
+    """What a handshake needs: our certificates, and how long it may take."""
 
+    certificates: CertificateStore
+    handshake_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The rules of a conversation at one listener. Times are seconds, sizes octets; 0 switches a limit off.
+
+    ``tls`` is what a handshake needs, None where there is no TLS; it is the business of the admission where
+    ``is_tls_implicit``, and offered as STARTTLS elsewhere. ``proxies`` are believed in what they say of the
+    client's address.
+    """
+
+    tls: TlsTerms | None
+    is_tls_implicit: bool
+    proxies: tuple[Network, ...]
     hostname: str
     greeting: str
     extensions: frozenset[str]
@@ -43,15 +60,29 @@ class Terms:
     commit_timeout_s: float
 
     @classmethod
-    def of(cls, settings: Settings) -> Terms:
-        """The terms that settings make."""
+    def of(
+        cls,
+        settings: Settings,
+        listen: ListenSettings | None = None,
+        certificates: CertificateStore | None = None,
+    ) -> Terms:
+        """The terms that settings make for a listener; without one, for a stream that came from elsewhere."""
         smtp = settings.smtp
+        tls = None
+        if listen is not None and listen.tls != "off" and certificates is not None:
+            tls = TlsTerms(certificates, settings.tls.handshake_timeout)
+        is_implicit = listen is not None and listen.tls == "implicit"
+        starttls = ("STARTTLS",) if tls is not None and not is_implicit else ()
         return cls(
+            tls=tls,
+            is_tls_implicit=is_implicit,
+            proxies=() if listen is None else listen.proxies,
             hostname=settings.hostname,
             greeting=smtp.greeting,
-            extensions=frozenset({*OFFERED, "SIZE"}),
+            extensions=frozenset({*OFFERED, *starttls, "SIZE"}),
             capabilities=(
                 *OFFERED,
+                *starttls,
                 f"SIZE {smtp.max_message_size}",
                 f"LIMITS RCPTMAX={smtp.max_recipients}",  # RFC 9422
             ),

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Self
 
 import trio
 
 from harakapy.config import ConfigError, Problem, Settings, changed_keys
 from harakapy.hooks import Action, Hooks, Notes, Plugin, Registry
-from harakapy.inbound import Service, Terms
+from harakapy.inbound import Arrival, Service, Terms
 from harakapy.log import Level, Logger, open_logger
 from harakapy.net import ConnectionLimits, Endpoint, Listener, Resolver, SocketAddress, open_listeners
 from harakapy.net import serve as accept_from
+from harakapy.process.certificates import open_certificates
 from harakapy.process.loading import LoadedPlugin, changed_configs, load_plugins
 
 RESTART_KEYS = re.compile(
-    r"(listen|plugins|state_dir|dns|smtp\.(hook_timeout|spool_dir)|log\.(file|format|timestamps))\b"
+    r"(listen|tls|plugins|state_dir|dns|smtp\.(hook_timeout|spool_dir)|log\.(file|format|timestamps))\b"
 )
 """The settings that a running server does not change, those of single plugins aside."""
 
@@ -63,6 +65,8 @@ class Server:
         self.hooks = self._register(strict=strict)
         if self.hooks.is_implemented("log"):
             self.log.output.tap = self.hooks.log
+        self._listen = self.settings.listen
+        self._certificates = open_certificates(self.settings, self.log)
         self._resolver = resolver
         self._service: Service | None = None
         self._stop = trio.Event()
@@ -78,7 +82,7 @@ class Server:
             registry.add(loaded.name, loaded.plugin, loaded.options)
         if problems:
             raise ConfigError(problems)
-        return registry.freeze(strict=strict)
+        return registry.freeze(strict=strict, log=self.log)
 
     def _attach(self, loaded: LoadedPlugin) -> None:
         """Have a plugin register. Raises ConfigError, whatever it raises."""
@@ -129,18 +133,22 @@ class Server:
         if failure is not None:
             raise failure
 
-    async def _start(self, listeners: list[Listener], *, task_status: trio.TaskStatus[Self]) -> None:
+    async def _start(
+        self, listeners: list[tuple[int, Listener]], *, task_status: trio.TaskStatus[Self]
+    ) -> None:
         await self._run(listeners, task_status)
 
     @contextmanager
-    def _listening(self) -> Iterator[list[Listener]]:
-        listeners = open_listeners(Endpoint.parse(listen.address) for listen in self.settings.listen)
-        try:
-            self.addresses = tuple(listener.endpoint for listener in listeners)
+    def _listening(self) -> Iterator[list[tuple[int, Listener]]]:
+        """All sockets, each with the number of its ``[[listen]]`` table; a host name may give several."""
+        with ExitStack() as stack:
+            listeners: list[tuple[int, Listener]] = []
+            for number, listen in enumerate(self._listen):
+                for listener in open_listeners([Endpoint.parse(listen.address)]):
+                    stack.callback(listener.close)
+                    listeners.append((number, listener))
+            self.addresses = tuple(listener.endpoint for _, listener in listeners)
             yield listeners
-        finally:
-            for listener in listeners:
-                listener.close()
 
     async def _prepare(self) -> None:
         """What must succeed before the first connection is accepted."""
@@ -165,12 +173,22 @@ class Server:
             found.append("no plugin answers hook_queue: every message is deferred with 451")
         return found
 
-    async def _run(self, listeners: list[Listener], task_status: trio.TaskStatus[Self]) -> None:
+    def notes_on_settings(self) -> list[str]:
+        """What an operator may have forgotten."""
+        if self._certificates is None:
+            return ["no certificate in [tls]: STARTTLS is not offered, and all mail is received in clear"]
+        return []
+
+    def _terms(self) -> list[Terms]:
+        """The terms of each ``[[listen]]`` table that the server was started with."""
+        return [Terms.of(self.settings, listen, self._certificates) for listen in self._listen]
+
+    async def _run(self, listeners: list[tuple[int, Listener]], task_status: trio.TaskStatus[Self]) -> None:
         smtp = self.settings.smtp
         service = Service(
             self,
             self.hooks,
-            Terms.of(self.settings),
+            self._terms(),
             log=self.log,
             resolver=self._resolver if self.settings.dns.rdns else None,
             limits=ConnectionLimits(
@@ -180,14 +198,15 @@ class Server:
         async with trio.open_nursery() as connections:
             connections.start_soon(service.watchdog.run)
             async with trio.open_nursery() as accepting:
-                for listener in listeners:
-                    accepting.start_soon(accept_from, listener, service.handle_socket, connections, self.log)
+                for number, listener in listeners:
+                    handler = partial(service.handle_socket, number)
+                    accepting.start_soon(accept_from, listener, handler, connections, self.log)
                 self._service = service
                 self.log.notice("listening", address=[str(address) for address in self.addresses])
                 task_status.started(self)
                 await self._stop.wait()
                 accepting.cancel_scope.cancel()
-            for listener in listeners:
+            for _, listener in listeners:
                 listener.close()
             await service.stop(trio.current_time() + self.settings.smtp.shutdown_timeout)
             await self.hooks.shutdown(self)
@@ -207,7 +226,7 @@ class Server:
         """
         if self._service is None:
             raise RuntimeError("the server does not run")
-        await self._service.handle(stream, remote, local)
+        await self._service.handle(Arrival(stream, remote, local, Terms.of(self.settings)))
 
     def stop(self) -> None:
         """Stop orderly: accept no more, let busy clients finish within ``smtp.shutdown_timeout``."""
@@ -243,7 +262,7 @@ class Server:
         self.log.output.level = Level.parse(settings.log.level)
         if self._service is not None:
             smtp = settings.smtp
-            self._service.terms = Terms.of(settings)
+            self._service.terms = self._terms()
             self._service.limits.change(
                 smtp.max_connections, smtp.max_connections_per_address, smtp.unlimited_addresses
             )

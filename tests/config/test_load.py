@@ -147,7 +147,7 @@ def test_all_problems_come_at_once_each_with_its_key(file: Path) -> None:
         ("hostname = 2026-11-22", "hostname: must be a domain name"),
         ('hostname = "' + "x" * 500 + ' "', "x" * 50 + "..."),
         ('[dns]\nnameservers = ["dns.example"]', "dns.nameservers[0]: must be an address, such as "),
-        ("[tls]\nx = 1", "tls: is not a known key"),
+        ("[tsl]\nx = 1", "tsl: is not a known key"),
     ],
 )
 def test_wrong_value_is_told_with_what_is_allowed(file: Path, text: str, problem: str) -> None:

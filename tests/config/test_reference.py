@@ -49,7 +49,7 @@ def test_example_with_every_line_made_active_gives_the_defaults(tmp_path: Path) 
     text = made_active(example_toml())
     assert loaded(tmp_path, text) == loaded(tmp_path, "")
     assert tomllib.loads(text)["smtp"]["max_recipients"] == 1000
-    assert tomllib.loads(text)["listen"] == [{"address": "127.0.0.1:2525"}]
+    assert tomllib.loads(text)["listen"] == [{"address": "127.0.0.1:2525", "tls": "starttls", "proxies": []}]
 
 
 def test_example_shows_every_key_below_its_description() -> None:
@@ -77,10 +77,10 @@ def test_given_values_stand_active_in_the_example(tmp_path: Path) -> None:
         "plugin": {"a": {"hosts": ["x"], "hook_timeout": "5s"}, "b c": {"deep": {"k": [1, True, 'ü"\\\n']}}},
     }
     text = example_toml(values)
-    assert tomllib.loads(text) == {**values, "dns": {}, "log": {}}
+    assert tomllib.loads(text) == {**values, "dns": {}, "log": {}, "tls": {}}
     assert loaded(tmp_path, text)["smtp"].max_errors == 3
     everything = tomllib.loads(made_active(text))
-    assert everything["listen"] == values["listen"]
+    assert [listen["address"] for listen in everything["listen"]] == ["[::]:25", "unix:mail.sock"]
     assert everything["smtp"]["max_errors"] == 3
     assert everything["smtp"]["max_hops"] == 50
 

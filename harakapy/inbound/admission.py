@@ -1,0 +1,99 @@
+"""Between accept and greeting: where the client really is, and TLS from the first octet.
+
+Nothing here has been told to a plugin yet, and a client that fails is gone with one line in the log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import trio
+
+from harakapy.inbound.terms import Terms
+from harakapy.log import Logger
+from harakapy.net import SocketAddress, SocketStream
+from harakapy.net.proxy_protocol import ProxyHeaderError, ProxyParser
+from harakapy.net.tls import TlsHandshakeError, TlsState, TlsStream, accept_tls
+
+PROXY_TIMEOUT_S = 5.0
+"""How long a proxy may take for its header, which it sends before anything else. Postfix's limit too."""
+
+
+@dataclass(slots=True)
+class Arrival:
+    """A client at the door.
+
+    ``received`` is what it has sent already, ``proxy`` the proxy it came through, if it did.
+    """
+
+    stream: trio.abc.Stream
+    remote: SocketAddress
+    local: SocketAddress
+    terms: Terms
+    received: bytes = b""
+    proxy: SocketAddress | None = None
+    tls: TlsState | None = None
+
+
+async def look_behind_proxy(arrival: Arrival, log: Logger) -> bool:
+    """Take the client's address from the header of a proxy of ours. Whether the client may enter."""
+    if not _is_proxy(arrival):
+        return True
+    parser = ProxyParser()
+    header = None
+    try:
+        with trio.fail_after(PROXY_TIMEOUT_S):
+            while header is None:
+                received = await arrival.stream.receive_some(4096)
+                if not received:
+                    return False  # a health check that only connects
+                header = parser.feed(bytes(received))
+    except (ProxyHeaderError, trio.TooSlowError) as error:
+        log.notice("no PROXY header", proxy=arrival.remote.host, problem=str(error) or "none came in time")
+        return False
+    except trio.BrokenResourceError:
+        return False
+    arrival.received = parser.rest
+    arrival.proxy = arrival.remote
+    if header.source is not None and header.destination is not None:
+        arrival.remote, arrival.local = header.source, header.destination
+    return True
+
+
+async def shake_hands_first(arrival: Arrival, log: Logger) -> bool:
+    """Begin with TLS where the listener does. Whether the client may enter."""
+    terms = arrival.terms
+    if not terms.is_tls_implicit or terms.tls is None:
+        return True
+    assert isinstance(arrival.stream, SocketStream), "only listeners have TLS"
+    try:
+        stream = await accept_tls(
+            arrival.stream,
+            terms.tls.certificates,
+            timeout_s=terms.tls.handshake_timeout_s,
+            received=arrival.received,
+        )
+    except TlsHandshakeError as error:
+        log.notice("no TLS", remote=arrival.remote.host, reason=error.reason)
+        return False
+    except trio.BrokenResourceError:
+        return False
+    arrival.stream, arrival.received, arrival.tls = stream, b"", stream.state
+    return True
+
+
+async def start_tls(stream: trio.abc.Stream, terms: Terms) -> TlsStream:
+    """The handshake behind STARTTLS. Raises TlsHandshakeError, and trio.BrokenResourceError."""
+    assert terms.tls is not None, "STARTTLS is offered only where there is TLS"
+    assert isinstance(stream, SocketStream), "only listeners have TLS"
+    return await accept_tls(stream, terms.tls.certificates, timeout_s=terms.tls.handshake_timeout_s)
+
+
+def _is_proxy(arrival: Arrival) -> bool:
+    proxies = arrival.terms.proxies
+    if not proxies or not arrival.remote.host:
+        return False
+    address = ip_address(arrival.remote.host.partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in network for network in proxies)
