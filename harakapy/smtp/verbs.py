@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -35,13 +36,14 @@ __all__ = [
 ]
 
 
-class _Line:
+class _Line(ABC):
     """What every command can do: write itself."""
 
     __slots__ = ()
 
+    @abstractmethod
     def _text(self) -> str:
-        raise NotImplementedError
+        """The line before it is encoded."""
 
     def to_bytes(self) -> bytes:
         """The line to send, without CRLF; `parse_command` makes an equal command of it.
