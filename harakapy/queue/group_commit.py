@@ -1,0 +1,176 @@
+"""One thread that writes to SQLite for all tasks, and syncs once for all that came while it synced before.
+
+Theory of operation. A task puts its job (what to do with the connection) in line and sleeps. The thread takes
+all jobs that stand in line, runs them in one transaction, commits it, and wakes their tasks with one call
+into the event loop. While it syncs, the next jobs line up: the slower the disk, the larger the groups.
+
+If anything goes wrong, in a job or at the commit, the transaction is rolled back and each job runs again in
+one of its own, so that a job fails for its own fault or the disk's, never for its neighbour's. Hence jobs may
+run twice, and do nothing but read and write the database; what else is to be done waits for the commit
+(``then``).
+
+Measured on two cores, against running each group by ``trio.to_thread.run_sync``: the way to the thread and
+back takes 70 us instead of 100 us. A group pays it once, a single committer every time (of some 400 us, a
+sync included); twenty committers of 4 KiB gain a fifth.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final, Generic, TypeVar
+
+import trio
+
+from harakapy.queue.errors import StoreUnavailable
+from harakapy.queue.sqlite_errors import translated
+
+__all__ = ["GroupCommit", "Job"]
+
+T = TypeVar("T")
+
+Job = Callable[[sqlite3.Connection], T]
+"""Reads and writes in a transaction that is open; raises what its caller is to get."""
+
+MAX_GROUP: Final = 100
+"""Jobs in one transaction: at 4 KiB a message the gain is used up, and the first one's wait stays bounded."""
+
+
+class GroupCommit:
+    """Runs jobs in transactions, each on disk when its result is there. Made in a task of a trio loop."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        """``connect`` opens the database in autocommit mode, usable from any thread; again after an error.
+
+        Raises what ``connect`` raises.
+        """
+        self._connect = connect
+        self._connection: sqlite3.Connection | None = connect()
+        self._token = trio.lowlevel.current_trio_token()
+        self._line: queue.SimpleQueue[_Ticket[Any] | None] = queue.SimpleQueue()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._serve, name="harakapy-store", daemon=True)
+        self._thread.start()
+
+    async def run(self, job: Job[T], *, then: Callable[[T], None] | None = None) -> T:
+        """Run a job; its result, once it is durable. ``then`` gets the result first, in the writing thread.
+
+        Cancelled in line, the job is not run; once taken out of line, it is finished and its result returned.
+        Raises what the job raises; StoreUnavailable or StoreFull if the database fails.
+        """
+        if self._is_closed:
+            raise StoreUnavailable("the store is closed")
+        ticket = _Ticket(job, then, trio.lowlevel.current_task())
+        self._line.put(ticket)
+        await trio.lowlevel.wait_task_rescheduled(ticket.withdraw)
+        return ticket.result()
+
+    async def aclose(self) -> None:
+        """Finish the jobs in line, then close the connection. May be called again."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._line.put(None)
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._thread.join)
+
+    def _serve(self) -> None:
+        is_open = True
+        while is_open:
+            group, is_open = self._next_group()
+            if group:
+                self._run_group(group)
+                self._token.run_sync_soon(_wake, group)  # the loop runs: these tasks wait, whatever happens
+        self._disconnect()
+
+    def _next_group(self) -> tuple[list[_Ticket[Any]], bool]:
+        """Wait for jobs; the group, and whether more can follow."""
+        line = [self._line.get()]
+        with suppress(queue.Empty):
+            while len(line) < MAX_GROUP and line[-1] is not None:
+                line.append(self._line.get_nowait())
+        group = [ticket for ticket in line if ticket is not None and ticket.take()]
+        return group, line[-1] is not None
+
+    def _run_group(self, group: Sequence[_Ticket[Any]]) -> None:
+        try:
+            self._transact(group)
+        except Exception as error:  # noqa: BLE001 - a job may raise anything, and its caller gets it
+            if len(group) == 1:
+                group[0].error = translated(error)
+            else:
+                for ticket in group:
+                    self._run_group([ticket])
+
+    def _transact(self, group: Sequence[_Ticket[Any]]) -> None:
+        if self._connection is None:
+            self._connection = self._connect()
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for ticket in group:
+                ticket.value = ticket.job(connection)
+            connection.execute("COMMIT")
+        except Exception as error:
+            self._roll_back(connection, error)
+            raise
+        for ticket in group:
+            ticket.follow_up()
+
+    def _roll_back(self, connection: sqlite3.Connection, error: Exception) -> None:
+        """End the transaction; after an error of SQLite's the connection too: who knows what it believes."""
+        with suppress(sqlite3.Error):
+            connection.rollback()
+        if isinstance(error, sqlite3.Error) or connection.in_transaction:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            with suppress(sqlite3.Error):
+                connection.close()
+
+
+class _Ticket(Generic[T]):
+    """A job in line, and the task that waits for it."""
+
+    __slots__ = ("_taken", "_task", "_then", "error", "job", "value")
+
+    def __init__(self, job: Job[T], then: Callable[[T], None] | None, task: trio.lowlevel.Task) -> None:
+        self.job = job
+        self.value: T
+        self.error: Exception | None = None
+        self._then = then
+        self._task = task
+        self._taken = threading.Lock()
+
+    def take(self) -> bool:
+        """Decide once and for all that the job runs; false if it was withdrawn."""
+        return self._taken.acquire(blocking=False)
+
+    def withdraw(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        """Take the job out of line for a cancelled task, unless it was taken."""
+        return trio.lowlevel.Abort.SUCCEEDED if self.take() else trio.lowlevel.Abort.FAILED
+
+    def follow_up(self) -> None:
+        """Do what was to be done after the commit. Nothing it raises may undo that, nor stop the thread."""
+        if self._then is not None:
+            try:
+                self._then(self.value)
+            except Exception as error:  # noqa: BLE001 - its caller gets it
+                self.error = translated(error)
+
+    def wake(self) -> None:
+        trio.lowlevel.reschedule(self._task)
+
+    def result(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+def _wake(group: Sequence[_Ticket[Any]]) -> None:
+    for ticket in group:
+        ticket.wake()

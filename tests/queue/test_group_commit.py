@@ -1,0 +1,239 @@
+"""The writing thread: who shares a transaction, who pays for whose error, and what a cancellation does."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from harakapy.queue import StoreFull, StoreUnavailable
+from harakapy.queue.group_commit import MAX_GROUP, GroupCommit
+from harakapy.queue.sqlite_schema import connect
+
+
+class Database:
+    """A database with one table of names, that counts its commits and the connections made to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.commits = 0
+        self.connections = 0
+        self.is_broken = False
+        with closing(connect(path)) as connection:
+            connection.execute("CREATE TABLE entry (name TEXT UNIQUE)")
+
+    def connect(self) -> sqlite3.Connection:
+        if self.is_broken:
+            raise sqlite3.OperationalError("disk I/O error")
+        self.connections += 1
+        connection = connect(self.path)
+        connection.set_trace_callback(self._trace)
+        return connection
+
+    def names(self) -> list[str]:
+        with closing(connect(self.path)) as connection:
+            return [name for (name,) in connection.execute("SELECT name FROM entry ORDER BY rowid")]
+
+    def _trace(self, statement: str) -> None:
+        self.commits += statement == "COMMIT"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(tmp_path / "names.db")
+
+
+@pytest.fixture
+async def writer(database: Database) -> AsyncIterator[GroupCommit]:
+    writer = GroupCommit(database.connect)
+    yield writer
+    await writer.aclose()
+
+
+def insert(name: str) -> Callable[[sqlite3.Connection], str]:
+    def job(connection: sqlite3.Connection) -> str:
+        connection.execute("INSERT INTO entry VALUES (?)", (name,))
+        return name
+
+    return job
+
+
+class Gate:
+    """A job that keeps the writing thread busy until it is opened."""
+
+    def __init__(self) -> None:
+        self._entered = threading.Event()
+        self._opened = threading.Event()
+
+    def __call__(self, connection: sqlite3.Connection) -> None:
+        self._entered.set()
+        assert self._opened.wait(10)
+
+    async def wait_entered(self) -> None:
+        assert await trio.to_thread.run_sync(self._entered.wait, 10)
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+async def test_a_job_gives_its_result_and_is_committed(writer: GroupCommit, database: Database) -> None:
+    assert await writer.run(insert("one")) == "one"
+    assert database.names() == ["one"]
+
+
+async def test_what_lines_up_while_one_is_written_shares_the_next_transaction(
+    writer: GroupCommit, database: Database
+) -> None:
+    gate = Gate()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run, gate)
+        await gate.wait_entered()
+        for number in range(MAX_GROUP + 5):
+            nursery.start_soon(writer.run, insert(f"n{number:03}"))
+        await trio.testing.wait_all_tasks_blocked()
+        gate.open()
+    assert len(database.names()) == MAX_GROUP + 5
+    assert database.commits == 3  # the gate's, a full group, and the rest
+
+
+async def test_an_error_is_its_own_jobs_alone(writer: GroupCommit, database: Database) -> None:
+    gate = Gate()
+    failed: list[Exception] = []
+
+    def fail(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO entry VALUES ('half done')")
+        raise ValueError("mine")
+
+    async def run(job: Callable[[sqlite3.Connection], object]) -> None:
+        try:
+            await writer.run(job)
+        except (ValueError, StoreUnavailable) as error:
+            failed.append(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run, gate)
+        await gate.wait_entered()
+        for job in (insert("a"), fail, insert("b"), insert("a"), insert("c")):
+            nursery.start_soon(run, job)
+        await trio.testing.wait_all_tasks_blocked()
+        gate.open()
+    assert sorted(database.names()) == ["a", "b", "c"]
+    assert sorted(map(type, failed), key=repr) == [ValueError, StoreUnavailable]
+
+
+async def test_after_an_error_of_the_database_the_connection_is_made_anew(
+    writer: GroupCommit, database: Database
+) -> None:
+    with pytest.raises(StoreUnavailable, match="no such table: missing"):
+        await writer.run(lambda each: each.execute("SELECT * FROM missing"))
+    await writer.run(insert("after"))
+    assert database.connections == 2
+    assert database.names() == ["after"]
+
+
+async def test_while_the_database_cannot_be_opened_it_is_tried_for_each_job(
+    writer: GroupCommit, database: Database
+) -> None:
+    database.is_broken = True
+    with pytest.raises(StoreUnavailable):
+        await writer.run(lambda each: each.execute("SELECT * FROM missing"))
+    with pytest.raises(StoreUnavailable, match="disk I/O error"):
+        await writer.run(insert("lost"))
+    database.is_broken = False
+    await writer.run(insert("found"))
+    assert database.names() == ["found"]
+
+
+async def test_a_full_database_is_told_apart(writer: GroupCommit, database: Database) -> None:
+    await writer.run(lambda each: each.execute("PRAGMA max_page_count = 4"))
+    with pytest.raises(StoreFull, match="full"):
+        await writer.run(insert("x" * 100_000))
+    assert database.names() == []
+
+
+async def test_an_error_that_is_no_sqlite_error_keeps_the_connection(
+    writer: GroupCommit, database: Database
+) -> None:
+    def fail(connection: sqlite3.Connection) -> None:
+        insert("x")(connection)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StoreFull, match="No space left"):
+        await writer.run(fail)
+    assert (database.names(), database.connections) == ([], 1)
+
+
+async def test_what_follows_a_job_sees_it_committed(writer: GroupCommit, database: Database) -> None:
+    seen: list[tuple[str, list[str]]] = []
+    await writer.run(insert("x"), then=lambda name: seen.append((name, database.names())))
+    assert seen == [("x", ["x"])]
+
+
+async def test_an_error_after_the_commit_undoes_nothing(writer: GroupCommit, database: Database) -> None:
+    def fail(name: str) -> None:
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(StoreUnavailable, match="Input/output error"):
+        await writer.run(insert("x"), then=fail)
+    await writer.run(insert("y"))
+    assert database.names() == ["x", "y"]
+
+
+async def test_a_job_cancelled_in_line_is_not_run(writer: GroupCommit, database: Database) -> None:
+    gate = Gate()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run, gate)
+        await gate.wait_entered()
+        with trio.move_on_after(0):
+            await writer.run(insert("cancelled"))
+        nursery.start_soon(writer.run, insert("kept"))
+        await trio.testing.wait_all_tasks_blocked()
+        gate.open()
+    assert database.names() == ["kept"]
+
+
+async def test_a_job_cancelled_while_it_runs_is_finished_and_returns(
+    writer: GroupCommit, database: Database
+) -> None:
+    gate = Gate()
+    returned: list[str] = []
+
+    async def run(scope: trio.CancelScope) -> None:
+        def job(connection: sqlite3.Connection) -> str:
+            gate(connection)
+            return insert("x")(connection)
+
+        with scope:
+            returned.append(await writer.run(job))
+            await trio.lowlevel.checkpoint()
+            returned.append("went on")
+
+    scope = trio.CancelScope()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, scope)
+        await gate.wait_entered()
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        gate.open()
+    assert (returned, database.names()) == (["x"], ["x"])
+
+
+async def test_jobs_in_line_are_finished_before_it_closes(writer: GroupCommit, database: Database) -> None:
+    gate = Gate()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run, gate)
+        await gate.wait_entered()
+        nursery.start_soon(writer.run, insert("last"))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(writer.aclose)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await writer.run(insert("too late"))
+        gate.open()
+    assert database.names() == ["last"]
