@@ -1,4 +1,4 @@
-"""The queue: the contract of a durable store of messages, and one in memory."""
+"""The queue: the contract of a durable store of messages, its default on disk (SQLite), and one in memory."""
 
 from harakapy.queue.delivery import (
     MAX_DELIVERIES,
@@ -18,10 +18,12 @@ from harakapy.queue.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from harakapy.queue.files import FileSystem, Floor, FreeSpace
 from harakapy.queue.memory_store import MemoryStore
 from harakapy.queue.message import QueuedMessage, durable_notes
 from harakapy.queue.outcome import Deferred, Delivered, Failed, Outcome, Settlement
 from harakapy.queue.selection import Count, Selection
+from harakapy.queue.sqlite_store import SqliteStore
 from harakapy.queue.statistics import DestinationStats, QueueStats
 from harakapy.queue.store import Page, Store
 
@@ -37,6 +39,9 @@ __all__ = [
     "DestinationStats",
     "Diagnostic",
     "Failed",
+    "FileSystem",
+    "Floor",
+    "FreeSpace",
     "Lease",
     "LeaseLost",
     "MemoryStore",
@@ -47,6 +52,7 @@ __all__ = [
     "QueuedMessage",
     "Selection",
     "Settlement",
+    "SqliteStore",
     "State",
     "Store",
     "StoreError",
