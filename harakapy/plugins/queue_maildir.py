@@ -1,17 +1,18 @@
 """queue_maildir: keep mail in Maildirs on this machine.
 
 The road of a message: it is written to ``tmp/`` of the first Maildir and synced, linked into ``tmp/`` of the
-others, then renamed to every ``new/``, and these directories are synced; then only it is OK. Nearly all
-that can fail comes before the first rename, and what was done is undone when a step fails, so the client, which is told to come again, finds no half of its message delivered. A crash at any point leaves
-files in ``tmp/`` (which mail readers remove after 36 hours, as the Maildir specification says) or whole
-messages in ``new/``, of which the client may then send a second copy; never a loss or a part of a message.
+others, then renamed to every ``new/``, and these directories are synced; then only it is OK. Nearly all that
+can fail comes before the first rename, and what was done is undone when a step fails, so the client, which is
+told to come again, finds no half of its message delivered. A crash at any point leaves files in ``tmp/``
+(which mail readers remove after 36 hours, as the Maildir specification says) or whole messages in ``new/``,
+of which the client may then send a second copy; never a loss or a part of a message.
 
 All of it runs in threads, each message in one. Syncing many messages together by hand was tried: one thread
 that wrote 4 to 40 messages of 4 KiB, synced them, renamed them and synced each directory once managed 940 to
 1,430 a second (by syncfs 1,330 to 1,730), against 410 to 850 for one at a time, and 1,660 to 2,650 for 4 to
 40 threads that know nothing of each other, on ext4 and 2 cores: the journal already shares its commits among
-those who wait at the same time. Under a server there, 20 clients stored 760 messages a second, and 820 with every sync
-left out: what costs most is the change of threads and their turns at the interpreter's lock.
+those who wait at the same time. Under a server there, 20 clients stored 760 messages a second, and 820 with
+every sync left out: what costs most is the change of threads and their turns at the interpreter's lock.
 """
 
 from __future__ import annotations
