@@ -22,6 +22,7 @@ from harakapy.inbound.terms import Terms
 from harakapy.inbound.transaction import Transaction
 from harakapy.log import Level, Logger
 from harakapy.net import ConnectionLimits, Refusal, Resolver, SocketStream, Watchdog
+from harakapy.net.tls import TlsStream
 from harakapy.smtp import Reply
 
 if TYPE_CHECKING:
@@ -82,8 +83,7 @@ class Service:
             if await look_behind_proxy(arrival, self.log):
                 await self._handle_within_limits(arrival)
         finally:
-            with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(arrival.stream)
+            await _close(arrival.stream)
 
     async def _handle_within_limits(self, arrival: Arrival) -> None:
         host = arrival.remote.host
@@ -219,6 +219,14 @@ class Service:
                 errors=connection.errors,
                 took_s=trio.current_time() - connection.started_at,
             )
+
+
+async def _close(stream: trio.abc.Stream) -> None:
+    if isinstance(stream, SocketStream | TlsStream):
+        stream.close()
+        return
+    with trio.CancelScope(shield=True):
+        await trio.aclose_forcefully(stream)
 
 
 async def _say_last_words(stream: trio.abc.Stream, reply: Reply) -> None:
