@@ -58,7 +58,7 @@ async def test_settings_that_do_not_fit_a_plugin_change_nothing(
 ) -> None:
     async with Server(load(file), log=log[0]).running() as server:
         file.write_text(BASE.replace("mx.test", "other.test") + "[plugin.refuse]\ntxt = 1\n")
-        with pytest.raises(ConfigError, match="plugin.refuse.txt"):
+        with pytest.raises(ConfigError, match=r"plugin\.refuse\.txt"):
             server.reload(load(file))
         async with connect(server) as client:
             await play("S: 220 mx.test *", client)
