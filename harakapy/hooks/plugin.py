@@ -42,7 +42,9 @@ ConfigT = TypeVar("ConfigT", bound=BaseModel, default=PluginConfig)
 class HasResults(Protocol):
     """A connection or a transaction."""
 
-    results: Results
+    @property
+    def results(self) -> Results:
+        """What each plugin found."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,14 @@ def load_plugins(settings: Settings, given: Iterable[object] = ()) -> list[Loade
     return loaded
 
 
-def changed_configs(settings: Settings, loaded: Iterable[LoadedPlugin]) -> list[tuple[Plugin[Any], Any]]:
-    """The plugins whose settings differ from those they have, each with its new ones. Raises ConfigError."""
+def changed_configs(
+    settings: Settings, loaded: Iterable[LoadedPlugin], *, has_new_name: bool
+) -> list[tuple[Plugin[Any], Any]]:
+    """The plugins whose settings differ from those they have, each with its new ones.
+
+    All of them if the server ``has_new_name``, on which what they made of their settings may depend.
+    Raises ConfigError.
+    """
     problems: list[Problem] = []
     changed: list[tuple[Plugin[Any], Any]] = []
     for item in loaded:
@@ -62,7 +68,7 @@ def changed_configs(settings: Settings, loaded: Iterable[LoadedPlugin]) -> list[
         except ConfigError as error:
             problems += error.problems
         else:
-            if config != item.plugin.config:
+            if has_new_name or config != item.plugin.config:
                 changed.append((item.plugin, config))
     if problems:
         raise ConfigError(problems)

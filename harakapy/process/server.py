@@ -249,7 +249,8 @@ class Server:
         that is what changed, the log says so. Raises ConfigError, and changes nothing, if the settings do
         not fit a plugin.
         """
-        configs = changed_configs(settings, self.plugins)
+        has_new_name = settings.hostname != self.settings.hostname
+        configs = changed_configs(settings, self.plugins, has_new_name=has_new_name)
         waiting = self._keys_for_a_restart(settings)
         self.settings = settings
         for plugin, config in configs:
