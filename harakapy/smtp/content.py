@@ -51,8 +51,8 @@ class DataDecoder:
         if start == len(data):
             return b"", start
         matched = self._matched
-        if matched < 3 and data[start] != _END[matched]:
-            matched = 0  # the end does not go on here and nothing is held back: no need to put it in front
+        if matched < 4 and data[start] != _END[matched]:
+            matched = 0  # this does not go on with the end, so a dot held back was a stuffed one
         text = _END[:matched] + data[start:] if matched or start else data
         handed_out = 2 if matched > 2 else matched
         dot = text.find(b".")  # many times as fast again; base64 has none
@@ -172,7 +172,6 @@ class LineRules:
         """The content has ended; returns what normalisation held back, perhaps nothing."""
         if not self._after_cr:
             return b""
-        self._after_cr = False
         self.has_bare_cr = True
         if not self._normalise:
             return b""

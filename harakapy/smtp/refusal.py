@@ -21,8 +21,8 @@ __all__ = [
     "MUST_WAIT",
     "TLS_HANDSHAKE",
     "TLS_REFUSED",
-    "check_length",
     "http",
+    "long_line",
     "unreadable",
 ]
 
@@ -60,13 +60,9 @@ def http(command: Unrecognized, line: bytes) -> Refused | None:
     return Refused(_NOT_HTTP, line, "HTTP", closes=True) if command.verb in _HTTP_METHODS else None
 
 
-def check_length(line: bytes, limit: int) -> None:
-    """Raise RemoteProtocolError for a line that exceeds ``limit`` octets with its CRLF.
-
-    Not for AUTH, which has a limit of its own (RFC 4954 4).
-    """
-    if len(line) + 2 > limit and line[:5].upper() != b"AUTH ":
-        raise RemoteProtocolError(_LINE_TOO_LONG, f"a line of {len(line) + 2} octets")
+def long_line(line: bytes) -> RemoteProtocolError:
+    """The error of a line over the limit."""
+    return RemoteProtocolError(_LINE_TOO_LONG, f"a line of {len(line)} octets")
 
 
 def unreadable(error: RemoteProtocolError, line: bytes, *, has_chunks: bool) -> Refused:

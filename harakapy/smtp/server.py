@@ -109,7 +109,7 @@ class ServerProtocol:
         self.extensions = frozenset(extensions)
         self.pending_octets = 0
         self.pipelined = False
-        self._limit = limits.max_command_octets
+        self._limit = limits.max_command_octets - len(b"\r\n")
         self._bound = max(limits.max_command_octets, limits.max_auth_octets)
         self._buffer = ReceiveBuffer()
         self._state = _GREETING
@@ -213,7 +213,7 @@ class ServerProtocol:
         """
         if not isinstance(self._unanswered, Unrecognized):
             raise LocalProtocolError(f"{self._unanswered} cannot be made {command}")
-        if isinstance(TABLE[self._state][type(command)], Reply) or self._judge(command, b"") is not command:
+        if self._judge(command, b"") is not command:
             raise LocalProtocolError(f"{command} may not come now")
         self._unanswered = command
 
@@ -231,14 +231,13 @@ class ServerProtocol:
         if self._state is not _TLS:
             raise LocalProtocolError("there was no STARTTLS")
         self._state = _FRESH
-        self._mail_params = NO_MAIL_PARAMETERS
 
     def _read(self, line: bytes) -> Event:
         """The event that a line is. Raises RemoteProtocolError if it is none."""
         if self._state is _AUTH:
             return AuthResponse(line)
-        if len(line) + 2 > self._limit:
-            refusal.check_length(line, self._limit)
+        if len(line) > self._limit and line[:5].upper() != b"AUTH ":
+            raise refusal.long_line(line)
         utf8 = self._mail_params.smtputf8
         return self._judge(parse_command(line, extensions=self._extensions, utf8_allowed=utf8), line)
 

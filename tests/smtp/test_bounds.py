@@ -77,3 +77,34 @@ def test_tls_and_http_on_the_plain_port_end_the_session(sent: bytes, step: int) 
     assert session.say(sent, step) == "500"
     assert session.refused[0].closes
     assert session.protocol.state is State.CLOSED
+
+
+def test_a_tls_handshake_is_noticed_at_its_second_octet() -> None:
+    session = Session().greet()
+    assert session.say(b"\x16") == ""
+    assert session.say(b"\x03") == "500"
+
+
+def test_what_looks_like_tls_or_http_within_a_session_is_only_wrong() -> None:
+    session = Session().greet()
+    assert session.say(b"EHLO \xff\r\nEHLO a\r\n\x16\x03 x\r\nGET /\r\nNOOP\r\n") == "501 250 500 500 250"
+    assert not any(event.closes for event in session.refused)
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [(b"NOOP x\nNOOP y\r\n", b"NOOP x"), (b"x" * 20_000, b"x" * 80), (b"NOOP \0\r\nNOOP\r\n", b"NOOP \0")],
+)
+def test_a_refusal_has_the_line_for_the_log(sent: bytes, shown: bytes) -> None:
+    session = Session().hello()
+    session.say(sent)
+    assert session.refused[0].line == shown
+
+
+def test_the_limits_unless_others_are_given_are_those_of_the_standards() -> None:
+    session = Session().hello()
+    assert session.say(b"NOOP " + b"x" * 2041 + b"\r\n") == "250"
+    assert session.say(b"NOOP " + b"x" * 2042 + b"\r\n") == "500"
+    assert session.say(b"AUTH X " + b"QUJD" * 3069 + b"\r\n") == "334"
+    assert session.say(b"x" * 12286 + b"\r\n") == "235"
+    assert session.say(b"x" * 12288) == "500"

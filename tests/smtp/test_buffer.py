@@ -36,6 +36,7 @@ def lines_of(data: bytes, step: int) -> tuple[list[bytes], RemoteProtocolError |
         (b"a\rb\r\r\n", [b"a\rb\r"], ""),  # a bare CR is for the parser to refuse
         (b"a\nb\r\n", [], "bare LF"),
         (b"\n", [], "bare LF"),
+        (b"\nNOOP\r", [], "bare LF"),
         (b"a\r\n\n", [b"a"], "bare LF"),
         (b"a\r\nb\n\r\n", [b"a"], "bare LF"),
         (b"x" * 18 + b"\r\n", [b"x" * 18], ""),
@@ -61,7 +62,11 @@ def test_content_and_lines_take_turns() -> None:
     assert buffer.take_line(BOUND) == b"one"
     assert buffer.take_block(ChunkDecoder(5)) == b"12345"
     assert buffer.startswith(b"two")
+    assert not buffer.startswith(b"one")
+    assert buffer.peek(2) == b"tw"
+    assert buffer.peek(100) == b"two\r\n"
     assert len(buffer) == 5
+    assert not buffer.is_empty
     assert buffer.take_line(BOUND) == b"two"
     assert buffer.is_empty
 

@@ -169,6 +169,12 @@ def test_a_line_may_be_as_long_as_the_limit_and_no_longer(before: bytes, after: 
             assert rules.has_long_line is is_long, (length, step)
 
 
+def test_without_a_limit_no_line_is_too_long() -> None:
+    rules, kept = check([b"x" * 1_000_000] * 3)
+    assert not rules.has_long_line
+    assert len(kept) == 3_000_000
+
+
 def test_one_octet_over_the_limit_is_too_long_when_the_line_ends() -> None:
     assert check([b"x" * 998 + b"\r\n"], max_line_octets=998)[0].has_long_line is False
     assert check([b"x" * 999 + b"\r\n"], max_line_octets=998)[0].has_long_line is True

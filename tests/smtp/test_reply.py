@@ -36,6 +36,7 @@ def replies(draw: st.DrawFn) -> Reply:
         (Reply(250), b"250 \r\n"),
         (Reply(250, (), "2.0.0"), b"250 2.0.0\r\n"),
         (Reply(550, "a\x00b\x1b[31m\x7f\tc\x85"), b"550 a?b?[31m? c?\r\n"),
+        (Reply(550, "\x1f \x20~\x80\x9f\xa0"), b"550 ?  ~??\\xa0\r\n"),
         (Reply(550, "k\xe4se \u20ac \udcff"), b"550 k\\xe4se \\u20ac \\udcff\r\n"),
     ],
 )
@@ -58,10 +59,21 @@ def test_long_lines_are_wrapped_at_spaces() -> None:
     assert b"".join(line[10:] for line in lines).count(b"word") == 300
 
 
-def test_long_words_are_cut_between_characters() -> None:
-    lines = Reply(554, "\u20ac" * 600).encode(utf8=True).splitlines()
+def test_a_line_may_have_all_512_octets() -> None:
+    text = "x" * (MAX_REPLY_LINE - len("554 5.7.1 \r\n"))
+    assert Reply(554, text, "5.7.1").encode() == f"554 5.7.1 {text}\r\n".encode()
+    assert len(Reply(554, text + "x", "5.7.1").encode().splitlines()) == 2
+    assert Reply(554, text[1:] + " y", "5.7.1").encode().splitlines()[1] == b"554 5.7.1 y"
+
+
+@pytest.mark.parametrize("character", ["\u20ac", "\U0001f603", "\xbf", "\u0fff"])
+@pytest.mark.parametrize("before", range(4))
+def test_long_words_are_cut_between_characters(character: str, before: int) -> None:
+    text = "x" * before + character * 600
+    lines = Reply(554, text).encode(utf8=True).splitlines()
     assert len(lines) > 1
-    assert "".join(line[4:].decode() for line in lines) == "\u20ac" * 600
+    assert "".join(line[4:].decode() for line in lines) == text
+    assert all(len(line) > 500 for line in lines[:-1])
 
 
 @given(replies(), st.booleans())
@@ -126,10 +138,13 @@ def test_reply_class_is_the_first_digit() -> None:
         reply = Reply(code)
         return reply.is_positive, reply.is_intermediate, reply.is_transient, reply.is_permanent
 
-    assert kinds(250) == (True, False, False, False)
-    assert kinds(354) == (False, True, False, False)
-    assert kinds(451) == (False, False, True, False)
-    assert kinds(550) == (False, False, False, True)
+    for first, last, expected in (
+        (200, 299, (True, False, False, False)),
+        (300, 399, (False, True, False, False)),
+        (400, 499, (False, False, True, False)),
+        (500, 599, (False, False, False, True)),
+    ):
+        assert kinds(first) == kinds(last) == expected
 
 
 def test_replies_are_values() -> None:
@@ -188,13 +203,28 @@ def test_replies_are_read_whole_and_byte_by_byte_and_with_a_tail(wire: bytes, ex
 def test_malformed_or_endless_replies_are_refused_at_any_split(wire: bytes) -> None:
     for step in (1, len(wire)):
         parser = ReplyParser()
-        with pytest.raises(RemoteProtocolError) as caught:  # noqa: PT012 - any of the calls may
+        with pytest.raises(RemoteProtocolError) as caught:
             for start in range(0, len(wire), step):
                 parser.receive_data(wire[start : start + step])
                 while parser.next_reply():
                     pass
         assert caught.value.reply.code == 451
         assert caught.value.closes
+
+
+def test_replies_up_to_the_bounds_are_read() -> None:
+    longest = b"250-" + b"x" * 4092 + b"\n"
+    assert len(parse_reply(longest[:3] + b" " + longest[4:]).text) == 4092
+    assert len(parse_reply(longest * 15 + b"250 " + b"x" * 4092 + b"\n").lines) == 16
+    assert len(parse_reply(b"250-x\r\n" * 127 + b"250 x\r\n").lines) == 128
+    with pytest.raises(RemoteProtocolError, match="too long"):
+        parse_reply(longest * 15 + b"250-x\n250 " + b"x" * 4088 + b"\n")
+
+
+def test_an_empty_line_is_no_reply_wherever_it_comes() -> None:
+    for wire in (b"\n", b"250-a\r\n\n", b"250 a\r\n\n250 b\r\n"):
+        with pytest.raises(RemoteProtocolError):
+            parse_reply(wire)
 
 
 @pytest.mark.parametrize("wire", [b"", b"250-a\r\n", b"250 a", b"250 a\r\n250 b\r\n", b"250 a\r\nx"])

@@ -293,6 +293,17 @@ def test_an_unknown_command_may_be_treated_as_another() -> None:
     assert protocol.state is State.CLOSED
 
 
+def test_what_is_put_in_the_place_of_an_unknown_command_obeys_the_rules() -> None:
+    protocol = Session().transaction().protocol
+    protocol.receive_data(b"GO\r\nearly content")
+    protocol.next_event()
+    with pytest.raises(LocalProtocolError, match="may not come now"):
+        protocol.substitute(Data())
+    protocol.substitute(Rset())
+    protocol.send(OK)
+    assert protocol.state is State.READY
+
+
 def test_only_an_unknown_command_may_be_treated_as_another() -> None:
     protocol = Session().hello().protocol
     protocol.receive_data(b"NOOP\r\n")

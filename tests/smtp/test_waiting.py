@@ -132,6 +132,7 @@ def test_a_group_of_commands_is_answered_in_order_in_one_write() -> None:
     assert protocol.pending_octets == len(replies)
     assert protocol.data_to_send() == replies
     assert protocol.pending_octets == 0
+    assert Session().protocol.pending_octets == 0
     assert protocol.data_to_send() == b""
 
 
