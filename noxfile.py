@@ -35,14 +35,15 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types strictly (mypy)."""
     install(session, "types", "test")
-    session.run("mypy", "harakapy", "tests", "noxfile.py")
+    session.run("mypy", "harakapy", "tests", "docs", "noxfile.py")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write the generated pages of docs/; with -- --check only tell whether they are up to date."""
+    """Check that the generated pages of docs/ are up to date; nox -s docs -- --write writes them."""
     install(session)
-    session.run("python", "docs/generate.py", *(session.posargs or ["--check"]))
+    arguments = [] if "--write" in session.posargs else ["--check"]
+    session.run("python", "docs/generate.py", *arguments)
 
 
 @nox.session

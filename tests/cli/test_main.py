@@ -23,7 +23,8 @@ def test_help_lists_every_command() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_that_begins_as_in_the_list(name: str) -> None:
-    command = main.get_command(click.Context(main), name)  # type: ignore[attr-defined]  # it is a group
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
     assert command.name == name
     result = CliRunner().invoke(main, [name, "--help"])
     assert result.exit_code == 0
