@@ -110,10 +110,16 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving(folder: Path, configuration: str, *, ready: bool = True, **variables: str) -> Iterator[Served]:
-    """A server with this configuration, listening on a free port, ready unless it is told not to wait."""
+def serving(
+    folder: Path, configuration: str, *, ready: bool = True, listens: bool = True, **variables: str
+) -> Iterator[Served]:
+    """A server with this configuration, on a free port unless it says where it listens by itself.
+
+    It is ready, unless nobody is to wait for that.
+    """
     (folder / "harakapy.toml").write_text(configuration, encoding="utf-8")
-    with started(folder, "--config", "harakapy.toml", "--listen", "127.0.0.1:0", **variables) as served:
+    listen = ["--listen", "127.0.0.1:0"] if listens else []
+    with started(folder, "--config", "harakapy.toml", *listen, **variables) as served:
         if ready:
             line = served.wait_for_log("listening address=")
             served.port = int(line.rpartition(":")[2])

@@ -3,12 +3,14 @@
 import re
 import shutil
 import smtplib
+import ssl
 import subprocess
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.process.test_serve import MAILDIR
 from tests.served import PATIENCE_S, Served, serving
@@ -52,6 +54,48 @@ def test_smtplib_is_told_of_each_recipient_that_was_refused(served: Served) -> N
         with pytest.raises(smtplib.SMTPRecipientsRefused):
             client.sendmail("a@client.test", ["b@example.org"], "x\r\n")
     assert len(served.mail("maildir", "user")) == 1
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(params=["starttls", "implicit"])
+def secure(request: pytest.FixtureRequest, tmp_path: Path, authority: trustme.CA) -> Iterator[Served]:
+    """A server with a certificate, whose TLS begins as the parameter says."""
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "server.crt")
+    certificate.private_key_pem.write_to_path(tmp_path / "server.key")
+    tls = "[[tls.certificates]]\ncertificate = 'server.crt'\nkey = 'server.key'\n"
+    listen = f"[[listen]]\naddress = '127.0.0.1:0'\ntls = '{request.param}'\n"
+    with serving(tmp_path, MAILDIR + listen + tls, listens=False) as served:
+        yield served
+
+
+def test_smtplib_speaks_tls(secure: Served, authority: trustme.CA, request: pytest.FixtureRequest) -> None:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    if "implicit" in request.node.name:
+        client: smtplib.SMTP = smtplib.SMTP_SSL("127.0.0.1", secure.port, context=context)
+    else:
+        client = smtplib.SMTP("127.0.0.1", secure.port)
+        client.starttls(context=context)
+    with client:
+        client.sendmail("a@client.test", ["user@example.com"], "Subject: secret\r\n\r\nbody\r\n")
+    (file,) = secure.mail("maildir", "user")
+    assert b"with ESMTPS" in file.read_bytes()
+    assert "tls=TLSv1.3" in secure.wait_for_log(r"\] connection ")
+
+
+@pytest.mark.live
+def test_swaks_speaks_tls(secure: Served, request: pytest.FixtureRequest) -> None:
+    if "not available" in run(peer("swaks"), "--support").stdout.partition("TLS")[2].partition("\n")[0]:
+        pytest.skip("swaks lacks Perl's Net::SSLeay")
+    option = "--tls-on-connect" if "implicit" in request.node.name else "--tls"
+    result = run(peer("swaks"), "--server", f"127.0.0.1:{secure.port}", "--to", "user@example.com", option)
+    assert result.returncode == 0, result.stdout
+    assert len(secure.mail("maildir", "user")) == 1
 
 
 @pytest.mark.live
