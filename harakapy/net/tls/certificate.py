@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -30,6 +31,13 @@ _KEY_SUFFIX: Final = ".key"
 _ACME_CERTIFICATE: Final = "fullchain.pem"
 _ACME_KEY: Final = "privkey.pem"
 _PRIVATE_KEY_MARK: Final = b"PRIVATE KEY-----"
+# What the parser raises for what it cannot read or does not know.
+_UNREADABLE: Final = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 FileStamp = tuple[int, int, int] | None
 """What changes when a file is written or replaced: time, inode, size; None if the file cannot be seen."""
@@ -91,14 +99,13 @@ def load_certificate(pair: CertificatePair) -> Certificate:
     stamps = pair.stamps()  # before reading: what changes while we read will look changed the next time
     try:
         leaf = x509.load_pem_x509_certificates(pair.certificate_file.read_bytes())[0]
-        names = _names(leaf)
-        binding = end_point_binding(leaf)
+        names, key_type, binding = _names(leaf), _key_type(leaf), end_point_binding(leaf)
     except OSError as cause:
         raise CertificateError(pair.certificate_file, str(cause.strerror)) from cause
-    except ValueError as cause:
+    except _UNREADABLE as cause:
         raise CertificateError(pair.certificate_file, "is no PEM certificate that can be read") from cause
     add_to_context(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), pair)
-    return Certificate(pair, stamps, names, _key_type(leaf), leaf.not_valid_after_utc, binding)
+    return Certificate(pair, stamps, names, key_type, leaf.not_valid_after_utc, binding)
 
 
 def add_to_context(context: ssl.SSLContext, pair: CertificatePair) -> None:
@@ -172,5 +179,12 @@ def find_pairs(directory: Path) -> Iterator[CertificatePair]:
             key = entry.with_suffix(_KEY_SUFFIX)
             if key.exists():
                 yield CertificatePair(entry, key)
-            elif _PRIVATE_KEY_MARK in entry.read_bytes():
+            elif _may_have_key(entry):
                 yield CertificatePair(entry, entry)
+
+
+def _may_have_key(path: Path) -> bool:
+    try:
+        return _PRIVATE_KEY_MARK in path.read_bytes()
+    except OSError:  # whoever loads it will say why
+        return True

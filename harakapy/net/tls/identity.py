@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from harakapy.net.tls.certificate import Certificate
+from harakapy.net.tls.certificate import Certificate, FileStamp
 
 __all__ = ["Identity", "certificates_by_name", "look_up", "wildcard_of"]
 
@@ -18,6 +18,8 @@ class Identity:
 
     context: ssl.SSLContext
     certificates: tuple[Certificate, ...]
+    authorities: FileStamp
+    """Of the file of client authorities, as it was when the context was made."""
     end_point_bindings: tuple[bytes, ...] = field(repr=False)
     """The data for channel binding, one for each certificate: which of them OpenSSL took it does not tell."""
 

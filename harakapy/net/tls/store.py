@@ -33,6 +33,7 @@ __all__ = ["CertificateStore", "ServerSslObject"]
 
 _CHECK_INTERVAL_S: Final = 1.0  # a renewed certificate is in no hurry
 _SERVER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+_SniCallback = Callable[[ssl.SSLObject, str | None, ssl.SSLContext], None]
 
 
 class ServerSslObject(ssl.SSLObject):
@@ -46,7 +47,6 @@ class ServerSslObject(ssl.SSLObject):
 class _Snapshot:
     """What all the files gave at one time."""
 
-    authorities: FileStamp
     certificates: dict[CertificatePair, Certificate]
     by_name: dict[str, Identity]
     default: Identity
@@ -81,8 +81,8 @@ class CertificateStore:
         self._default_name = default_name.lower()
         self._next_check = 0.0
         self._stamps = self._take_stamps()
-        load = _Load(self._policy, None)
-        snapshot = load.finish(self._source, self._default_name, self._select)
+        load = _Load(self._policy, self._select, None)
+        snapshot = load.finish(self._source, self._default_name)
         if snapshot is None or (load.problems and not isinstance(source, Path)):
             raise ExceptionGroup("certificates that cannot be used", list(load.problems.values()))
         self._snapshot = snapshot
@@ -113,8 +113,8 @@ class CertificateStore:
         return self._snapshot.default.context
 
     def _reload(self) -> None:
-        load = _Load(self._policy, self._snapshot)
-        self._snapshot = load.finish(self._source, self._default_name, self._select) or self._snapshot
+        load = _Load(self._policy, self._select, self._snapshot)
+        self._snapshot = load.finish(self._source, self._default_name) or self._snapshot
         self._report_all(load)
 
     def _report_all(self, load: _Load) -> None:
@@ -148,40 +148,37 @@ def _entries(directory: Path) -> list[Path]:
         return []
 
 
-SniCallback = Callable[[ssl.SSLObject, "str | None", ssl.SSLContext], None]
-
-
 class _Load:
     """One pass over the files; ``before`` is what an earlier one gave, and what to fall back on."""
 
-    def __init__(self, policy: TlsPolicy, before: _Snapshot | None) -> None:
+    def __init__(self, policy: TlsPolicy, select: _SniCallback, before: _Snapshot | None) -> None:
         self._policy = policy
+        self._select = select
         self._before = before
         self._authorities = None if policy.client_ca_file is None else stamp(policy.client_ca_file)
         self._made: dict[tuple[Certificate, ...], Identity | None] = {}
-        if before is not None and before.authorities == self._authorities:
-            self._made = {one.certificates: one for one in (*before.by_name.values(), before.default)}
+        if before is not None:
+            identities = (*before.by_name.values(), before.default)
+            self._made = {one.certificates: one for one in identities if one.authorities == self._authorities}
         # Those whose files are broken now: they live on in old contexts, a new one cannot be made of them.
         self._outlived: set[Certificate] = set()
         # By their text: the same file may be in the way of several identities.
         self.problems: dict[str, CertificateError] = {}
 
-    def finish(
-        self, source: Path | tuple[CertificatePair, ...], default_name: str, select: SniCallback
-    ) -> _Snapshot | None:
+    def finish(self, source: Path | tuple[CertificatePair, ...], default_name: str) -> _Snapshot | None:
         """The new state, None if there is none that could be used."""
         certificates = self._read(self._pairs(source))
         if not certificates:
             return None
         by_name = {}
         for name, group in certificates_by_name(certificates.values()).items():
-            identity = self._identity(group, select) or self._identity_before(name)
+            identity = self._identity(group) or self._identity_before(name)
             if identity is not None:
                 by_name[name] = identity
-        default = look_up(by_name, default_name) or self._first(certificates, by_name, select)
+        default = look_up(by_name, default_name) or self._first(certificates, by_name)
         if default is None:
             return None
-        return _Snapshot(self._authorities, certificates, by_name, default)
+        return _Snapshot(certificates, by_name, default)
 
     def _pairs(self, source: Path | tuple[CertificatePair, ...]) -> Iterable[CertificatePair]:
         if not isinstance(source, Path):
@@ -210,7 +207,7 @@ class _Load:
                 certificates[pair] = certificate
         return certificates
 
-    def _identity(self, group: tuple[Certificate, ...], select: SniCallback) -> Identity | None:
+    def _identity(self, group: tuple[Certificate, ...]) -> Identity | None:
         """The identity of these certificates, the one from before if there was; None if it cannot be made."""
         if group not in self._made and self._outlived.isdisjoint(group):
             try:
@@ -220,24 +217,21 @@ class _Load:
                 self._made[group] = None
             else:
                 context.sslobject_class = ServerSslObject
-                context.sni_callback = select
+                context.sni_callback = self._select
                 bindings = tuple(one.end_point_binding for one in group if one.end_point_binding)
-                self._made[group] = Identity(context, group, bindings)
+                self._made[group] = Identity(context, group, self._authorities, bindings)
         return self._made.get(group)
 
     def _identity_before(self, name: str) -> Identity | None:
         return None if self._before is None else self._before.by_name.get(name)
 
     def _first(
-        self,
-        certificates: dict[CertificatePair, Certificate],
-        by_name: dict[str, Identity],
-        select: SniCallback,
+        self, certificates: dict[CertificatePair, Certificate], by_name: dict[str, Identity]
     ) -> Identity | None:
         first = next(iter(certificates.values()))
         if first.names:
             return by_name.get(first.names[0])
-        return self._identity((first,), select)
+        return self._identity((first,))
 
     def _note(self, problem: CertificateError) -> None:
         self.problems.setdefault(str(problem), problem)

@@ -3,6 +3,11 @@
 Theory of operation. What comes from the transport is fed to OpenSSL, what OpenSSL wants to say goes to the
 transport. It is fed in small pieces, because a MemoryBIO never gives memory back: its largest filling stays
 for as long as the connection lives, and most connections idle most of their life.
+
+Measured against `trio.SSLStream`. Memory of an idle session: 22 kB after the handshake and 26 kB after 200 kB
+of content; trio's 25 kB and 121 kB. Processor time: for the exchange of 100 octets about 40 % less, for
+content about 10 % more, which is the price of the small pieces. An SSLSocket would spare another 2 kB, but
+could not be given what had been read before the handshake, as happens behind a PROXY header.
 """
 
 from __future__ import annotations
