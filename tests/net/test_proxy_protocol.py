@@ -254,7 +254,7 @@ def test_checksum_is_that_of_the_standard() -> None:
     assert crc32c(bytes(32)) == 0x8A9136AA
 
 
-# All octets behind the fixed part but the fields' lengths: with another length there may be no checksum at all.
+# What stands behind the fixed part, but for the fields' lengths: with others there may be no checksum.
 CHECKED_OCTETS = [*range(16, 29), *range(31, 36), *range(38, 44), *range(47, 51)]
 
 
