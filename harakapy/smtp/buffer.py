@@ -34,11 +34,15 @@ class BlockDecoder(Protocol):
 
 
 class ReceiveBuffer:
-    """Octets from the wire, in order, each taken once."""
+    """Octets from the wire, in order, each taken once.
 
-    __slots__ = ("_data", "_position")
+    ``is_empty``: everything has been taken.
+    """
+
+    __slots__ = ("_data", "_position", "is_empty")
 
     def __init__(self) -> None:
+        self.is_empty = True
         self._data = b""
         self._position = 0
 
@@ -46,20 +50,17 @@ class ReceiveBuffer:
         """Octets not yet taken."""
         return len(self._data) - self._position
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether everything has been taken."""
-        return self._position == len(self._data)
-
     def append(self, data: bytes) -> None:
         """Add octets from the wire."""
-        self._data = data if self._position == len(self._data) else self._data[self._position :] + data
+        self._data = data if self.is_empty else self._data[self._position :] + data
         self._position = 0
+        self.is_empty = not self._data
 
     def clear(self) -> None:
         """Forget everything not yet taken."""
         self._data = b""
         self._position = 0
+        self.is_empty = True
 
     def startswith(self, prefix: bytes) -> bool:
         """Whether what was not yet taken begins with ``prefix``."""
@@ -79,6 +80,7 @@ class ReceiveBuffer:
         newline = data.find(b"\n", start, start + bound)
         if newline > start and data[newline - 1] == _CR:
             self._position = newline + 1
+            self.is_empty = newline + 1 == len(data)
             return data[start : newline - 1]
         if newline >= 0:
             raise RemoteProtocolError(_BARE_LF, "bare LF in a command", closes=True)
@@ -89,4 +91,5 @@ class ReceiveBuffer:
     def take_block(self, decoder: BlockDecoder) -> bytes:
         """Let ``decoder`` take what is its own; returns the decoded block, perhaps empty."""
         block, self._position = decoder.receive(self._data, self._position)
+        self.is_empty = self._position == len(self._data)
         return block

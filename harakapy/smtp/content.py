@@ -65,7 +65,7 @@ class DataDecoder:
         end = text.find(_END, dot)
         if end >= 0:
             self.finished = True
-            stop, taken = end + 2, end + len(_END) + start - matched
+            stop, taken = end + 2, end + 5 + start - matched
         else:
             self._matched = next(n for n in (4, 3, 2, 1, 0) if text.endswith(_END[:n]))
             stop, taken = len(text) - max(self._matched - 2, 0), len(data)

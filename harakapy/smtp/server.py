@@ -75,6 +75,7 @@ _SHOWN_OCTETS: Final = 80  # of what was not a line, in a log
 # A member of an Enum takes 70 ns to look up in Python 3.11, a name of the module 7; a message takes dozens.
 _GREETING, _FRESH, _DATA = State.GREETING, State.FRESH, State.DATA
 _AUTH, _TLS, _CLOSED = State.AUTH, State.TLS, State.CLOSED
+_MUST_WAIT: Final = refusal.MUST_WAIT
 _CONTENT_END: Final = ContentEnd()
 
 
@@ -154,7 +155,7 @@ class ServerProtocol:
             self._is_eof = True
         elif self._state is _TLS:
             raise LocalProtocolError("octets after STARTTLS belong to the TLS handshake")
-        elif len(self._buffer) > _MAX_UNREAD:
+        elif not self._buffer.is_empty and len(self._buffer) > _MAX_UNREAD:
             self._end_with(refusal.FLOOD)
         elif self._refusal is None and self._state is not _CLOSED:
             self._buffer.append(bytes(data))
@@ -175,7 +176,7 @@ class ServerProtocol:
             line = self._buffer.take_line(self._bound)
             if line is None:
                 return self._starve()
-            event = self._read(line)
+            event = AuthResponse(line) if self._state is _AUTH else self._judge(self._parse(line), line)
         except RemoteProtocolError as error:
             event = self._unreadable(error, line)
         if (content := self._content) is not None:  # a refused chunk, which comes before the refusal
@@ -191,7 +192,12 @@ class ServerProtocol:
         this event, such as 250 to DATA.
         """
         event = self._unanswered
-        state = self._state_after(event, reply)
+        if isinstance(event, Refused):
+            state = _CLOSED if event.closes or reply.code == 421 else self._state
+        elif (following := next_state(self._state, type(event), reply.code)) is not None:
+            state = following
+        else:
+            raise LocalProtocolError(f"{reply} is no answer to {event}")
         self._unanswered = None
         if state is not self._state and not self._enter(state, event):
             return
@@ -232,22 +238,18 @@ class ServerProtocol:
             raise LocalProtocolError("there was no STARTTLS")
         self._state = _FRESH
 
-    def _read(self, line: bytes) -> Event:
-        """The event that a line is. Raises RemoteProtocolError if it is none."""
-        if self._state is _AUTH:
-            return AuthResponse(line)
+    def _parse(self, line: bytes) -> Command:
         if len(line) > self._limit and line[:5].upper() != b"AUTH ":
             raise refusal.long_line(line)
-        utf8 = self._mail_params.smtputf8
-        return self._judge(parse_command(line, extensions=self._extensions, utf8_allowed=utf8), line)
+        return parse_command(line, extensions=self._extensions, utf8_allowed=self._mail_params.smtputf8)
 
     def _judge(self, command: Command, line: bytes) -> Event:
         """The command, if the table and the few rules that are not in it let it pass."""
         kind = type(command)
         if not self._buffer.is_empty:
             self.pipelined = True
-            if kind in refusal.MUST_WAIT:
-                return refusal.MUST_WAIT[kind]
+            if kind in _MUST_WAIT:
+                return _MUST_WAIT[kind]
         cell = TABLE[self._state][kind]
         if isinstance(cell, Reply):
             refused = Refused(cell, line, f"{command.verb} out of order")
@@ -299,20 +301,10 @@ class ServerProtocol:
         self._content = ChunkDecoder(event.size)
         self._content_end = ChunkEnd(event.is_last)
 
-    def _state_after(self, event: Event | Connect | None, reply: Reply) -> State:
-        if reply.code == 421:
-            return _CLOSED
-        if isinstance(event, Refused):
-            return _CLOSED if event.closes else self._state
-        state = None if event is None else next_state(self._state, type(event), reply.code)
-        if state is None:
-            raise LocalProtocolError(f"{reply} is no answer to {event}")
-        return state
-
     def _enter(self, state: State, event: Event | Connect | None) -> bool:
         """Change the state behind ``event``; False if the client has not waited for that."""
         if (state is _DATA or state is _TLS) and not self._buffer.is_empty:
-            self._end_with(refusal.MUST_WAIT[type(event)])
+            self._end_with(_MUST_WAIT[type(event)])
             return False
         self._state = state
         if state is _DATA:
