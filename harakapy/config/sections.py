@@ -61,6 +61,21 @@ class ListenSettings(Section):
             "`implicit` starts with it, as port 465 does (RFC 8314); `off` never offers it."
         ),
     )
+    role: Literal["mx", "submission"] = Field(
+        "mx",
+        description=(
+            "Who calls: `mx` takes mail from other servers, as port 25 does; `submission` is for our users, "
+            "as 587 and 465 are. There a client must log in before MAIL, and a message without Date or "
+            "Message-ID gets them (RFC 6409)."
+        ),
+    )
+    auth_without_tls: bool = Field(
+        False,
+        description=(
+            "Let clients log in without TLS. Anybody on the way can then read their passwords, so it is for "
+            "networks that nobody else is in, and for tests."
+        ),
+    )
     proxies: tuple[Network, ...] = Field(
         (),
         description=(
@@ -197,6 +212,14 @@ class SmtpSettings(Section):
         description=(
             "NOOP, RSET, VRFY, HELP and the like without any message in between, before the connection is "
             "ended with 421. 100 is Postfix's limit too."
+        ),
+    )
+    max_auth_failures: Count = Field(
+        3,
+        ge=1,
+        description=(
+            "Failed logins before the connection is ended with 421; each is answered later than the one "
+            "before. A person mistypes a password twice; a program that guesses needs thousands."
         ),
     )
     max_hops: Count = Field(

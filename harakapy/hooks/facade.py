@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harakapy.log import Logger, LogRecord
     from harakapy.process.server import Server
     from harakapy.smtp import Address, MailParameters, RcptParameters, Reply
+    from harakapy.smtp.sasl import Credentials
 
 
 class Hooks:
@@ -107,6 +108,19 @@ class Hooks:
         """See `hookspecs.hook_capabilities`. What plugins returned; they may also have changed the list."""
         chain = self._implemented.get("capabilities")
         return [] if chain is None else await self._fold.amend(chain, (connection,))
+
+    async def auth_mechanisms(self, connection: Connection) -> list[str]:
+        """See `hookspecs.hook_auth_mechanisms`."""
+        chain = self._implemented.get("auth_mechanisms")
+        return [] if chain is None else await self._fold.amend(chain, (connection,))
+
+    async def auth_secret(self, connection: Connection, user: str) -> Verdict:
+        """See `hookspecs.hook_auth_secret`. OK carries the secret in ``value``."""
+        return await self._decide("auth_secret", connection, user)
+
+    async def auth(self, connection: Connection, credentials: Credentials) -> Verdict:
+        """See `hookspecs.hook_auth`."""
+        return await self._decide("auth", connection, credentials)
 
     async def unrecognized_command(self, connection: Connection, verb: str, argument: str) -> Verdict:
         """See `hookspecs.hook_unrecognized_command`."""

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from harakapy.hooks.spec import Kind, OnFault, hookspec
 from harakapy.hooks.verdict import Action, Verdict
+from harakapy.smtp.sasl import ScramSecret
 
 if TYPE_CHECKING:
     from harakapy.inbound.connection import Connection
     from harakapy.log import LogRecord
     from harakapy.process.server import Server
     from harakapy.smtp import Address, MailParameters, RcptParameters, Reply
+    from harakapy.smtp.sasl import Credentials
 
 DECIDE, FIND, AMEND, OBSERVE = Kind.DECIDE, Kind.FIND, Kind.AMEND, Kind.OBSERVE
 OK, DELAY, HOOK_NEXT, DISCONNECT = Action.OK, Action.DELAY, Action.HOOK_NEXT, Action.DISCONNECT
@@ -251,6 +253,72 @@ def hook_capabilities(connection: Connection) -> Sequence[str] | None:
     Not known yet: the transaction.
     Source: RFC 5321 4.1.1.1.
     Haraka: capabilities. There lines are only pushed on connection.capabilities.
+    """
+
+
+@hookspec(AMEND, finds=(str,))
+def hook_auth_mechanisms(connection: Connection) -> Sequence[str] | None:
+    """The list of ways to log in is being made, for the reply to EHLO.
+
+    Fires: after hook_ehlo let the client pass, if any plugin implements hook_auth, nobody has logged in, and
+        there is TLS or the listener goes without it.
+    Arguments:
+        connection: tls tells of the TLS session, if there is one.
+    Answers: a list of SASL mechanisms whose credentials this plugin can judge, such as ["PLAIN", "LOGIN"];
+        all are called. Those that cannot work here are left out: EXTERNAL without a verified certificate of
+        the client's, SCRAM-SHA-256-PLUS without channel binding. If no plugin implements this hook, PLAIN and
+        LOGIN are offered.
+    Kind: amend.
+    Not known yet: the user, the transaction.
+    Source: RFC 4954 3.
+    Haraka: auth_mechanisms is new. There a plugin puts the list into connection.notes.allowed_auth_methods.
+    """
+
+
+@hookspec(FIND, OK, Action.DENYSOFT, finds=(ScramSecret,))
+def hook_auth_secret(connection: Connection, user: str) -> ScramSecret | Verdict | None:
+    """The stored secret of a user is looked for, because the client has begun a SCRAM exchange.
+
+    Fires: in the middle of SCRAM-SHA-256 and SCRAM-SHA-256-PLUS; nothing is proven yet.
+    Arguments:
+        connection: nobody has logged in.
+        user: the name that the client gave, prepared by SASLprep.
+    Answers:
+        a ScramSecret, or OK(secret): what is stored of the user's password.
+        CONT: there is no such user; the exchange goes on with a secret that nothing fits, and ends in the
+            same reply as with a wrong password.
+        DENYSOFT: 454 4.7.0 Temporary authentication failure.
+    Kind: find.
+    Not known yet: whether the client knows the password.
+    Source: RFC 5802 5, RFC 4954 6.
+    Haraka: auth_secret is new, as SCRAM is.
+    """
+
+
+@hookspec(DECIDE, OK, *DENIALS)
+def hook_auth(connection: Connection, credentials: Credentials) -> Verdict | None:
+    """A client wants to log in, and has shown credentials.
+
+    Fires: at the end of an AUTH exchange, before its reply. For SCRAM the password has been proven by then.
+    Arguments:
+        connection: tls tells whether the password came in clear.
+        credentials: PasswordCredentials, CramMd5Credentials, ScramCredentials, TokenCredentials or
+            ExternalCredentials: look which they are, and answer CONT to kinds that are not yours. Its authcid
+            is who has logged in, its authzid whom the client wants to act as, "" for the same. Take as long
+            for an unknown user as for a wrong password.
+    Answers:
+        OK: 235 2.7.0 Authentication successful; the client is relaying, and connection.auth_user is authcid.
+            OK(value=name) names another user, without which a client that wants to act as another is refused.
+        CONT: 535 5.7.8 authentication credentials invalid; after a delay that grows.
+        DENY: 535 5.7.8 authentication credentials invalid; after a delay that grows.
+        DENYSOFT: 454 4.7.0 Temporary authentication failure.
+        DENYDISCONNECT: 535 5.7.8 authentication credentials invalid; closes.
+        DENYSOFTDISCONNECT: 454 4.7.0 Temporary authentication failure; closes.
+    Kind: decide.
+    Not known yet: the transaction.
+    Source: RFC 4954.
+    Haraka: auth is new. There plugins derive from auth_base and run the exchange themselves, within
+        hook_unrecognized_command.
     """
 
 

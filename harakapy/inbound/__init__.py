@@ -2,6 +2,7 @@
 
 from harakapy.inbound.admission import Arrival
 from harakapy.inbound.connection import Connection, Hello, Local, MessageCount, Remote
+from harakapy.inbound.decoy import load_decoy
 from harakapy.inbound.outcomes import OUTCOMES, Outcome, Step
 from harakapy.inbound.service import Service
 from harakapy.inbound.terms import Terms
@@ -9,5 +10,5 @@ from harakapy.inbound.transaction import Transaction
 
 __all__ = [
     "OUTCOMES", "Arrival", "Connection", "Hello", "Local", "MessageCount", "Outcome", "Remote", "Service",
-    "Step", "Terms", "Transaction",
+    "Step", "Terms", "Transaction", "load_decoy",
 ]  # fmt: skip

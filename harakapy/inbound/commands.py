@@ -9,12 +9,14 @@ from __future__ import annotations
 import trio
 
 from harakapy.hooks import CONT, OK, Action, Verdict
+from harakapy.inbound.auth import AUTH_REQUIRED, auth, needs_login, offered_mechanisms
 from harakapy.inbound.connection import Hello
 from harakapy.inbound.conversation import Conversation, Handler
 from harakapy.inbound.outcomes import OUTCOMES
 from harakapy.inbound.receive import chunk, data
 from harakapy.inbound.transaction import Transaction
 from harakapy.smtp import (
+    Auth,
     Bdat,
     Data,
     Ehlo,
@@ -58,6 +60,7 @@ async def _introduce(conversation: Conversation, command: Helo | Ehlo) -> None:
     if connection.hello.verb:
         conversation.count_junk()
     await conversation.reset_transaction()
+    conversation.mechanisms = ()
     connection.hello = Hello(command.verb, command.host)
     hook = "ehlo" if isinstance(command, Ehlo) else "helo"
     ask = conversation.hooks.ehlo if hook == "ehlo" else conversation.hooks.helo
@@ -82,6 +85,9 @@ async def _capabilities(conversation: Conversation) -> list[str]:
     connection = conversation.connection
     offered = conversation.terms.capabilities
     connection.capabilities = [line for line in offered if line != "STARTTLS" or connection.tls is None]
+    conversation.mechanisms = await offered_mechanisms(conversation)
+    if conversation.mechanisms:
+        connection.capabilities.append(f"AUTH {' '.join(conversation.mechanisms)}")
     added = await conversation.hooks.capabilities(connection)
     return [*connection.capabilities, *(str(line) for line in added)]
 
@@ -89,6 +95,10 @@ async def _capabilities(conversation: Conversation) -> list[str]:
 async def mail(conversation: Conversation, command: Mail) -> None:
     """MAIL: a transaction begins."""
     connection = conversation.connection
+    if needs_login(conversation):
+        conversation.count_error()
+        conversation.send(AUTH_REQUIRED)
+        return
     connection.transaction_count += 1
     uuid = f"{connection.uuid}.{connection.transaction_count}"
     connection.transaction = Transaction(uuid, command.sender, command.params, trio.current_time())
@@ -228,6 +238,7 @@ HANDLERS: dict[type, Handler] = {
     Help: show_help,
     Quit: leave,
     StartTls: starttls,
+    Auth: auth,
     Unrecognized: unrecognized,
     Refused: break_off,
     EndOfFile: break_off,

@@ -79,12 +79,14 @@ class Connection:
     that EHLO is about to be answered with. ``errors`` counts what the client did wrong. ``early_talker``
     tells that it spoke before the greeting, ``pipelining`` that it sent commands in groups. ``tls`` tells of
     the TLS session, None without one; ``proxy`` is the address of the proxy that the client came through.
+    ``auth_user`` is who has logged in and ``auth_mechanism`` how, both "" if nobody has.
     """
 
     __slots__ = (
-        "_log", "_notes", "_nursery", "_relaying", "_results", "capabilities", "early_talker", "errors",
-        "hello", "local", "message_count", "pipelining", "proxy", "remote", "server", "started_at", "tls",
-        "transaction", "transaction_count", "uuid",
+        "_log", "_notes", "_nursery", "_relaying", "_relaying_before", "_results", "auth_mechanism",
+        "auth_user", "capabilities", "early_talker", "errors", "hello", "local", "message_count",
+        "pipelining", "proxy", "remote", "server", "started_at", "tls", "transaction", "transaction_count",
+        "uuid",
     )  # fmt: skip
 
     def __init__(self, server: Server, log: Logger, remote: Remote, local: Local, started_at: float) -> None:
@@ -103,7 +105,9 @@ class Connection:
         self.proxy: SocketAddress | None = None
         self.tls: TlsState | None = None
         self.started_at = started_at
-        self._relaying = False
+        self.auth_user = ""
+        self.auth_mechanism = ""
+        self._relaying = self._relaying_before = False
         self._log = log
         self._notes: Notes | None = None
         self._results: Results | None = None
@@ -174,6 +178,17 @@ class Connection:
             await function(*args)
         except Exception as error:  # noqa: BLE001  # a plugin's task may raise anything; the dialogue goes on
             self.log.crit("task of a plugin failed", task=repr(function), error=str(error), exc_info=error)
+
+    def log_in(self, user: str, mechanism: str) -> None:
+        """The client has shown that it is this user, so it is relaying from now on. Called by the core."""
+        self.auth_user, self.auth_mechanism = user, mechanism
+        self._relaying_before, self._relaying = self._relaying, True
+
+    def log_out(self) -> None:
+        """Forget who has logged in, and what that allowed. Called by the core."""
+        if self.auth_user:
+            self.auth_user = self.auth_mechanism = ""
+            self._relaying = self._relaying_before
 
     def open(self, nursery: trio.Nursery) -> None:
         """Name the nursery in which everything of this connection lives. Called by the core."""

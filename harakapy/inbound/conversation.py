@@ -59,11 +59,14 @@ class Conversation:
 
     ``farewell`` is the reply that the client is still owed when the conversation ends or is cancelled;
     ``client_has_left`` tells that it said QUIT or closed its side, so that nobody waits for a last word.
+    ``mechanisms`` are the ways to log in that the last EHLO was told of, ``auth_failures`` the logins that
+    failed.
     """
 
     __slots__ = (
-        "_deadline", "_is_waiting", "_junk", "_loop_reply", "_protocol", "client_has_left", "connection",
-        "farewell", "hooks", "is_closing", "reception", "service", "stream", "terms",
+        "_deadline", "_is_waiting", "_junk", "_loop_reply", "_protocol", "auth_failures", "client_has_left",
+        "connection", "farewell", "hooks", "is_closing", "mechanisms", "reception", "service", "stream",
+        "terms",
     )  # fmt: skip
 
     def __init__(
@@ -76,15 +79,24 @@ class Conversation:
         self.farewell: Reply | None = None
         self.is_closing = False
         self.client_has_left = False
+        self.mechanisms: tuple[str, ...] = ()
+        self.auth_failures = 0
         self.reception: Reception | None = None
         self.stream = arrival.stream
         self._deadline = deadline
-        self._protocol = ServerProtocol(self.terms.limits, self.terms.extensions)
+        self._protocol = ServerProtocol(self.terms.limits, self._extensions())
         if arrival.received:
             self._protocol.receive_data(arrival.received)
         self._loop_reply: Reply | None = None
         self._junk = 0
         self._is_waiting = False
+
+    def _extensions(self) -> frozenset[str]:
+        """What the protocol object lets pass. AUTH is refused by us if there should be TLS first."""
+        extensions = self.terms.extensions
+        if self.connection.tls is not None:
+            extensions -= {"STARTTLS"}
+        return extensions | {"AUTH"} if self.hooks.is_implemented("auth") else extensions
 
     async def run(self, handlers: Mapping[type, Handler]) -> None:
         """Answer events until the client leaves or is sent away.
@@ -174,9 +186,11 @@ class Conversation:
             self.connection.log.notice("no TLS", reason=error.reason)
             raise trio.BrokenResourceError(error.reason) from error
         self._protocol.reset_for_tls()
-        self._protocol.extensions = self.terms.extensions - {"STARTTLS"}
+        self.mechanisms = ()
         self.connection.hello = Hello()
+        self.connection.log_out()
         self.connection.tls = stream.state
+        self._protocol.extensions = self._extensions()
 
     def substitute(self, command: Command) -> None:
         """Treat the event handed out last as this command."""
@@ -228,13 +242,19 @@ class Conversation:
         """Answer what the protocol has refused by itself; the end, if it says so or the client is gone."""
         if isinstance(event, Refused):
             self.count_error()
+            shown = self._shown(event.line)
             self.send(event.reply)
             if not event.closes:
                 return
-            self.connection.log.notice("client out of step", reason=event.reason, line=event.line)
+            self.connection.log.notice("client out of step", reason=event.reason, line=shown)
         else:
             self.client_has_left = True
         self.is_closing = True
+
+    def _shown(self, line: bytes) -> bytes:
+        """A line for the log, unless it may hold a password."""
+        is_secret = self._protocol.state is State.AUTH or line[:4].upper() == b"AUTH"
+        return b"(not shown)" if is_secret else line
 
     def send_away(self, farewell: Reply) -> None:
         """End the conversation with a 421. Raises SentAway."""

@@ -70,6 +70,8 @@ _RDNS_FAILED = (554, "5.7.25", "rDNS Lookup Failed")  # RFC 7372 3.3
 _NOT_WELCOME = (554, "5.7.1", "Your mail is not welcome here")
 _SENDER_DENIED = "sender <{address}> denied"
 _RECIPIENT_DENIED = "recipient <{address}> denied"
+_LOGIN_FAILED = (535, "5.7.8", "authentication credentials invalid")
+_LOGIN_UNAVAILABLE = (454, "4.7.0", "Temporary authentication failure")
 _UNRECOGNIZED = "Unrecognized command"
 _NO_QUEUE = "No queue took the message, try again later ({uuid})"
 _QUEUE: dict[Action, Outcome] = {
@@ -105,6 +107,12 @@ OUTCOMES: dict[str, dict[Action, Outcome]] = {
     "ehlo": {
         **_passes(250, None, "{hostname} Hello {client}"),
         **_denials((550, "5.7.1", "EHLO denied"), (450, "4.7.1", "EHLO denied")),
+    },
+    "auth_secret": {Action.DENYSOFT: Outcome(*_LOGIN_UNAVAILABLE, Step.REFUSE)},
+    "auth": {
+        Action.OK: Outcome(235, "2.7.0", "Authentication successful", Step.PROCEED),
+        Action.CONT: Outcome(*_LOGIN_FAILED, Step.REFUSE),
+        **_denials(_LOGIN_FAILED, _LOGIN_UNAVAILABLE),
     },
     "unrecognized_command": {
         Action.OK: Outcome(250, "2.0.0", "OK", Step.PROCEED),

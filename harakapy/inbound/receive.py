@@ -22,8 +22,8 @@ import trio
 from harakapy.hooks import Action, Verdict
 from harakapy.inbound.outcomes import OUTCOMES
 from harakapy.inbound.transaction import Transaction
-from harakapy.mail import Content, ContentWriter
-from harakapy.mail.trace import received_field, with_protocol
+from harakapy.mail import Content, ContentWriter, Header
+from harakapy.mail.trace import date_time, received_field, with_protocol
 from harakapy.smtp import Bdat, Body, ChunkEnd, ContentChunk, ContentEnd, Data, LineRules, Reply
 
 if TYPE_CHECKING:
@@ -210,6 +210,8 @@ async def _conclude(conversation: Conversation, reception: Reception) -> None:
     content = await reception.finish()
     if content is not None:
         transaction.content = content
+        if conversation.terms.is_submission:
+            _complete(content.header, transaction.uuid, conversation.terms.hostname)
         content.prepend(_received(conversation, transaction))
         await _decide(conversation, transaction)
     elif reception.is_too_big:
@@ -264,6 +266,14 @@ def _local_time(second: int) -> datetime:
     return datetime.fromtimestamp(second, UTC).astimezone()
 
 
+def _complete(header: Header, uuid: str, hostname: str) -> None:
+    """Add the fields that a message must have and a user's program may leave to us (RFC 6409 8)."""
+    if "Date" not in header:
+        header.add("Date", date_time(_local_time(int(time()))))
+    if "Message-ID" not in header:
+        header.add("Message-ID", f"<{uuid}@{hostname}>")
+
+
 def _received(conversation: Conversation, transaction: Transaction) -> bytes:
     connection = conversation.connection
     remote = connection.remote
@@ -276,7 +286,7 @@ def _received(conversation: Conversation, transaction: Transaction) -> bytes:
         protocol=with_protocol(
             is_esmtp=connection.is_esmtp,
             is_tls=connection.tls is not None,
-            is_authenticated=False,
+            is_authenticated=bool(connection.auth_user),
             is_utf8=transaction.mail_params.smtputf8,
         ),
         transaction=transaction.uuid,

@@ -24,6 +24,7 @@ from harakapy.log import Level, Logger
 from harakapy.net import ConnectionLimits, Refusal, Resolver, SocketStream, Watchdog
 from harakapy.net.tls import TlsStream
 from harakapy.smtp import Reply
+from harakapy.smtp.sasl import ScramDecoy
 
 if TYPE_CHECKING:
     from harakapy.process.server import Server
@@ -55,14 +56,19 @@ class Service:
         log: Logger,
         resolver: Resolver | None,
         limits: ConnectionLimits,
+        decoy: ScramDecoy | None = None,
     ) -> None:
-        """``resolver`` is None if host names are not looked up. Made inside trio."""
+        """``resolver`` is None if host names are not looked up, ``decoy`` if nobody stores SCRAM secrets.
+
+        Made inside trio.
+        """
         self.server = server
         self.hooks = hooks
         self.terms = terms
         self.log = log
         self.resolver = resolver
         self.limits = limits
+        self.decoy = decoy
         self.watchdog = Watchdog()
         self.is_stopping = False
         self.open_connections = AsyncValue(0)

@@ -16,6 +16,10 @@ from harakapy.smtp import ServerLimits
 OFFERED = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "BINARYMIME")
 """The extensions without parameters that work end to end."""
 
+MAX_AUTH_DELAY_S = 10.0
+"""The longest delay of a failed login where hooks have no timeout, half of which it is elsewhere: a client
+that waits for a reply must not give up. Picked."""
+
 
 @dataclass(frozen=True, slots=True)
 class TlsTerms:
@@ -31,11 +35,14 @@ class Terms:
 
     ``tls`` is what a handshake needs, None where there is no TLS; it is the business of the admission where
     ``is_tls_implicit``, and offered as STARTTLS elsewhere. ``proxies`` are believed in what they say of the
-    client's address.
+    client's address. Where ``is_submission`` only users who have logged in may send; ``has_auth_without_tls``
+    lets them do so in clear.
     """
 
     tls: TlsTerms | None
     is_tls_implicit: bool
+    is_submission: bool
+    has_auth_without_tls: bool
     proxies: tuple[Network, ...]
     hostname: str
     greeting: str
@@ -51,6 +58,8 @@ class Terms:
     max_hops: int
     max_errors: int
     max_junk_commands: int
+    max_auth_failures: int
+    max_auth_delay_s: float
     spool_after_octets: int
     spool_dir: Path
     command_timeout_s: float
@@ -76,6 +85,8 @@ class Terms:
         return cls(
             tls=tls,
             is_tls_implicit=is_implicit,
+            is_submission=listen is not None and listen.role == "submission",
+            has_auth_without_tls=listen is not None and listen.auth_without_tls,
             proxies=() if listen is None else listen.proxies,
             hostname=settings.hostname,
             greeting=smtp.greeting,
@@ -96,6 +107,8 @@ class Terms:
             max_hops=smtp.max_hops,
             max_errors=smtp.max_errors,
             max_junk_commands=smtp.max_junk_commands,
+            max_auth_failures=smtp.max_auth_failures,
+            max_auth_delay_s=(smtp.hook_timeout or MAX_AUTH_DELAY_S * 2) / 2,
             spool_after_octets=smtp.spool_after,
             spool_dir=settings.spool_dir,
             command_timeout_s=smtp.command_timeout,

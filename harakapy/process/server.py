@@ -14,9 +14,9 @@ from typing import Self
 
 import trio
 
-from harakapy.config import ConfigError, Problem, Settings, changed_keys
+from harakapy.config import ConfigError, ListenSettings, Problem, Settings, changed_keys
 from harakapy.hooks import Action, Hooks, Notes, Plugin, Registry
-from harakapy.inbound import Arrival, Service, Terms
+from harakapy.inbound import Arrival, Service, Terms, load_decoy
 from harakapy.log import Level, Logger, open_logger
 from harakapy.net import ConnectionLimits, Endpoint, Listener, Resolver, SocketAddress, open_listeners
 from harakapy.net import serve as accept_from
@@ -171,6 +171,9 @@ class Server:
             found.append("no plugin answers hook_rcpt: every recipient is refused, unless the client relays")
         if not (self.hooks.is_implemented("queue") or self.hooks.is_implemented("queue_outbound")):
             found.append("no plugin answers hook_queue: every message is deferred with 451")
+        has_submission = any(listen.role == "submission" for listen in self._listen)
+        if has_submission and not self.hooks.is_implemented("auth"):
+            found.append("no plugin answers hook_auth: nobody can log in at a listener for submission")
         return found
 
     def notes_on_settings(self) -> list[str]:
@@ -194,6 +197,7 @@ class Server:
             limits=ConnectionLimits(
                 smtp.max_connections, smtp.max_connections_per_address, smtp.unlimited_addresses
             ),
+            decoy=load_decoy(self.settings.state_dir) if self.hooks.is_implemented("auth_secret") else None,
         )
         async with trio.open_nursery() as connections:
             connections.start_soon(service.watchdog.run)
@@ -219,14 +223,17 @@ class Server:
         stream: trio.abc.Stream,
         remote: SocketAddress = LOOPBACK,
         local: SocketAddress = LOOPBACK,
+        *,
+        listen: ListenSettings | None = None,
     ) -> None:
         """Serve one client over any stream, which it closes: an embedded server needs no socket.
 
+        ``listen`` holds what a ``[[listen]]`` table would say of where the client comes in; there is no TLS.
         Raises RuntimeError if the server does not run.
         """
         if self._service is None:
             raise RuntimeError("the server does not run")
-        await self._service.handle(Arrival(stream, remote, local, Terms.of(self.settings)))
+        await self._service.handle(Arrival(stream, remote, local, Terms.of(self.settings, listen)))
 
     def stop(self) -> None:
         """Stop orderly: accept no more, let busy clients finish within ``smtp.shutdown_timeout``."""

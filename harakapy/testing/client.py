@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 import trio.testing
 
+from harakapy.config import ListenSettings
 from harakapy.net import SocketAddress
 from harakapy.smtp import Reply, ReplyParser
 
@@ -76,16 +78,21 @@ class Client:
 
 @asynccontextmanager
 async def connect(
-    server: Server, remote: SocketAddress = REMOTE, local: SocketAddress = LOCAL
+    server: Server,
+    remote: SocketAddress = REMOTE,
+    local: SocketAddress = LOCAL,
+    *,
+    listen: ListenSettings | None = None,
 ) -> AsyncIterator[Client]:
     """A client of a running server, in memory; the connection is cut at the end of the block.
 
+    ``listen`` holds what a ``[[listen]]`` table would say of where it comes in, TLS aside.
     What the block raises comes out as it is.
     """
     ours, theirs = trio.testing.memory_stream_pair()
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(server.converse, theirs, remote, local)
+        nursery.start_soon(partial(server.converse, theirs, remote, local, listen=listen))
         try:
             yield Client(ours)
         except Exception as error:  # noqa: BLE001  # raised again below, outside the nursery

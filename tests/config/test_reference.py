@@ -49,7 +49,15 @@ def test_example_with_every_line_made_active_gives_the_defaults(tmp_path: Path) 
     text = made_active(example_toml())
     assert loaded(tmp_path, text) == loaded(tmp_path, "")
     assert tomllib.loads(text)["smtp"]["max_recipients"] == 1000
-    assert tomllib.loads(text)["listen"] == [{"address": "127.0.0.1:2525", "tls": "starttls", "proxies": []}]
+    assert tomllib.loads(text)["listen"] == [
+        {
+            "address": "127.0.0.1:2525",
+            "tls": "starttls",
+            "role": "mx",
+            "auth_without_tls": False,
+            "proxies": [],
+        }
+    ]
 
 
 def test_example_shows_every_key_below_its_description() -> None:

@@ -6,6 +6,7 @@ import trio
 
 from harakapy.hooks import CONT, DENY, OK, Hooks, HookSpec, Kind, hook_specs
 from harakapy.hooks.manual import read_manual
+from harakapy.smtp.sasl import ScramSecret
 
 from .scene import Subject, answering, arguments, hooks_of, plugin
 
@@ -53,8 +54,14 @@ async def test_a_method_hands_its_arguments_to_its_hook(name: str) -> None:
     assert hooks.is_implemented(name)
 
 
-ANSWERS = {"capabilities": ["XA"], "log": OK, "lookup_rdns": "mail.example", "rcpt": OK}
-EXPECTED = {"capabilities": ["XA"], "log": True, "lookup_rdns": OK(value="mail.example"), "rcpt": OK}
+SECRET = ScramSecret(b"salt", 1, b"stored", b"server")
+ANSWERS = {
+    "auth_mechanisms": ["XA"], "auth_secret": SECRET, "capabilities": ["XA"], "log": OK,
+    "lookup_rdns": "mail.example", "rcpt": OK,
+}  # fmt: skip
+EXPECTED = {
+    **ANSWERS, "auth_secret": OK(value=SECRET), "log": True, "lookup_rdns": OK(value="mail.example"),
+}  # fmt: skip
 
 
 def expected(spec: HookSpec) -> Any:
@@ -66,7 +73,8 @@ async def test_a_hook_that_nobody_implements_is_called_in_vain(name: str) -> Non
     hooks = hooks_of()
     outcome = getattr(hooks, name)(Subject(), *arguments(name))
     outcome = await outcome if inspect.isawaitable(outcome) else outcome
-    assert outcome == {"capabilities": [], "log": False}.get(name, expected(SPECS[name]))
+    empty = {"auth_mechanisms": [], "capabilities": [], "log": False}
+    assert outcome == empty.get(name, expected(SPECS[name]))
     assert not hooks.is_implemented(name)
 
 

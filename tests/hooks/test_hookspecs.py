@@ -20,15 +20,17 @@ ARGUMENTS = {
     "helo": ("host",), "ehlo": ("host",), "mail": ("sender", "params"), "rcpt": ("recipient", "params"),
     "rcpt_ok": ("recipient",), "vrfy": ("argument",), "unrecognized_command": ("verb", "argument"),
     "queue_ok": ("reply",), "deny": ("verdict", "plugin", "hook"), "get_mx": ("domain",),
+    "auth": ("credentials",), "auth_secret": ("user",),
     "bounce": ("error",), "delivered": ("delivery",), "deferred": ("deferral",),
 }  # fmt: skip
+OURS = {"auth_mechanisms", "auth_secret", "auth"}
 OF_A_SERVER = {"init_master", "init_child", "init_http", "init_wss", "shutdown"}
 OUTGOING = {"pre_send_trans_email", "send_email", "get_mx", "delivered", "deferred", "bounce"}
 
 
-def test_every_hook_of_haraka_is_there_and_its_shutdown_function() -> None:
+def test_every_hook_of_haraka_is_there_and_its_shutdown_function_and_ours() -> None:
     assert len(HARAKA) == 34
-    assert set(SPECS) == {*HARAKA, "shutdown"}
+    assert set(SPECS) == {*HARAKA, "shutdown", *OURS}
 
 
 @EVERY

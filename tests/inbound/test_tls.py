@@ -1,7 +1,7 @@
 """STARTTLS and implicit TLS, with real handshakes over loopback."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,12 @@ class Watch(Plugin):
 
 @asynccontextmanager
 async def listening(
-    folder: Path, authority: trustme.CA, *plugins: object, tls: str = "starttls", **values: Any
+    folder: Path,
+    authority: trustme.CA,
+    *plugins: object,
+    tls: str = "starttls",
+    listener: Mapping[str, object] | None = None,
+    **values: Any,
 ) -> AsyncIterator[Server]:
     """A server with a certificate for mx.test on a port of loopback."""
     leaf = authority.issue_cert(NAME)
@@ -54,7 +59,7 @@ async def listening(
     async with serving(
         folder,
         *plugins,
-        listen=[{"address": "127.0.0.1:0", "tls": tls}],
+        listen=[{"address": "127.0.0.1:0", "tls": tls, **(listener or {})}],
         tls={"certificates": [pair], "handshake_timeout": "1s"},
         **values,
     ) as server:
