@@ -270,7 +270,7 @@ class SmtpSettings(Section):
         10_000,
         ge=1,
         description=(
-            "Connections at a time; further ones get 421 4.3.2. Each takes two file descriptors at most, so "
+            "Connections at a time; further ones get 421 4.7.0. Each takes two file descriptors at most, so "
             "`ulimit -n` must be above twice this."
         ),
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 from trio_util import AsyncValue
 
-from harakapy.hooks import Hooks
+from harakapy.hooks import Hooks, IllegalAnswer
 from harakapy.inbound.admission import Arrival, look_behind_proxy, shake_hands_first
 from harakapy.inbound.commands import HANDLERS
 from harakapy.inbound.connection import Connection, Local, Remote
@@ -139,6 +139,8 @@ class Service:
             await conversation.run(HANDLERS)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return "broken"
+        except IllegalAnswer:
+            raise  # a strict server is a test's, and that is what the test is to see
         except Exception as error:  # noqa: BLE001  # a defect of ours must not take other connections down
             conversation.connection.log.crit("connection failed", error=str(error), exc_info=error)
             conversation.farewell = Reply(421, "Internal error, try again later", "4.3.0")

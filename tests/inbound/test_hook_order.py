@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import trio
 
-from harakapy import DENY, HOOK_NEXT, OK, Address, Connection, Plugin, Verdict, hookimpl
-from harakapy.hooks import hook_specs
+from harakapy import DENY, HOOK_NEXT, OK, Address, Connection, Plugin, Server, Verdict, hookimpl
+from harakapy.hooks import IllegalAnswer, hook_specs
+from harakapy.log import silent_logger
 from harakapy.testing import Client, connect, play
 
-from .scene import MESSAGE, serving
+from .scene import MESSAGE, serving, settings
 
 CONNECTING = "connect_init lookup_rdns connect"
 NOT_FOR_CONNECTIONS = ("init_", "log", "shutdown")
@@ -236,3 +237,19 @@ async def test_a_plugin_may_replace_recipients(tmp_path: Path) -> None:
         await play("S: 220 *\nC: HELO x.test\nS: 250 *", client)
         await client.hand_over("a@b.test", ["list@example.com"], MESSAGE)
     assert queued == ["x@one.test", "y@two.test"]
+
+
+async def test_an_answer_that_a_hook_does_not_accept_fails_the_test_of_a_strict_server(
+    tmp_path: Path,
+) -> None:
+    class Wrong(Plugin):
+        @hookimpl
+        def hook_noop(self) -> str:
+            return "fine"
+
+    server = Server(settings(tmp_path), plugins=[Wrong], log=silent_logger(), strict=True)
+    with pytest.RaisesGroup(IllegalAnswer, flatten_subgroups=True, allow_unwrapped=False):
+        async with server.running(), connect(server) as client:
+            await client.reply()
+            await client.send(b"NOOP\r\n")
+            await client.reply()
