@@ -83,6 +83,26 @@ def test_what_was_not_taken_stays_until_it_is_cleared() -> None:
     assert buffer.take_line(BOUND) is None
 
 
+def test_a_new_buffer_is_empty_and_gives_nothing() -> None:
+    buffer = ReceiveBuffer()
+    assert buffer.is_empty
+    assert len(buffer) == 0
+    assert buffer.take_line(BOUND) is None
+    assert buffer.peek(10) == b""
+    buffer.append(b"")
+    assert buffer.is_empty
+
+
+def test_a_cleared_buffer_counts_from_zero() -> None:
+    buffer = ReceiveBuffer()
+    buffer.append(b"one\r\ntwo")
+    buffer.take_line(BOUND)
+    buffer.clear()
+    assert len(buffer) == 0
+    buffer.append(b"x")
+    assert len(buffer) == 1
+
+
 def test_many_lines_are_taken_in_linear_time() -> None:
     def seconds(count: int) -> float:
         buffer = ReceiveBuffer()

@@ -261,6 +261,13 @@ def test_421_ends_the_session_at_any_time() -> None:
     assert not protocol.has_buffered_input
 
 
+def test_421_in_place_of_the_refusal_ends_the_session_too() -> None:
+    session = Session().hello()
+    session.answer = lambda event: Reply(421, "too many errors", "4.7.0")
+    assert session.say(b"MAIL\r\nNOOP\r\n") == "421"
+    assert session.protocol.state is State.CLOSED
+
+
 def test_end_of_file_is_handed_out_after_what_came_before_it() -> None:
     session = Session().hello()
     session.events.clear()
