@@ -55,7 +55,7 @@ class MemoryStore(Store):
         settles: Settlement | None = None,
     ) -> None:
         await self._begin()
-        check_commit(message, deliveries, content)
+        check_commit(message, deliveries, content, settles)
         if message.id in self._entries:
             raise ValueError(f"message {message.id!r} is in the store already")
         by_number = {each.number: each for each in sorted(deliveries, key=lambda each: each.number)}

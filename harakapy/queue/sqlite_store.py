@@ -107,16 +107,15 @@ class SqliteStore(Store):
         *,
         settles: Settlement | None = None,
     ) -> None:
-        check_commit(message, deliveries, content)
+        check_commit(message, deliveries, content, settles)
         row = message_row(message)
         rows = [(each.number, delivery_row(each, -message.priority)) for each in deliveries]
         octets, file = await self._keep(content)
         is_committed = False
 
         def job(connection: sqlite3.Connection) -> list[str]:
-            doomed = [] if settles is None else sqlite_commits.settle(connection, settles)
             sqlite_commits.insert(connection, row, rows, octets=octets, file=file)
-            return doomed
+            return [] if settles is None else sqlite_commits.settle(connection, settles)
 
         try:
             await self._writer.run(job, then=self._discard)

@@ -69,9 +69,9 @@ class Store(ABC):
 
         ``settles`` makes the message a report: it is stored and the other one settled, or neither.
 
-        Raises ValueError if the id is in the store already, the size is not the content's, or the deliveries
-        are not numbered as `Delivery.number` says; LeaseLost as `settle`; StoreFull if there is no room;
-        StoreUnavailable.
+        Raises ValueError if the id is in the store already, the size is not the content's, the deliveries are
+        not numbered as `Delivery.number` says, or it settles itself; LeaseLost as `settle`; StoreFull if
+        there is no room; StoreUnavailable.
         """
 
     @abstractmethod
@@ -209,7 +209,9 @@ class Store(ABC):
         await self.aclose()
 
 
-def check_commit(message: QueuedMessage, deliveries: Sequence[Delivery], content: Content) -> None:
+def check_commit(
+    message: QueuedMessage, deliveries: Sequence[Delivery], content: Content, settles: Settlement | None
+) -> None:
     """What every store checks first. Raises ValueError as `Store.commit` says."""
     numbers = {delivery.number for delivery in deliveries}
     if not numbers or len(numbers) < len(deliveries):
@@ -218,5 +220,7 @@ def check_commit(message: QueuedMessage, deliveries: Sequence[Delivery], content
         raise ValueError(f"a delivery of message {message.id!r} has a number out of range")
     if any(delivery.message_id != message.id or delivery.state.is_final for delivery in deliveries):
         raise ValueError(f"a delivery is not one of message {message.id!r}, or is final already")
+    if settles is not None and settles.message_id == message.id:
+        raise ValueError(f"message {message.id!r} settles itself")
     if message.size != content.output_size:
         raise ValueError(f"message {message.id!r} has {content.output_size} octets, not {message.size}")
