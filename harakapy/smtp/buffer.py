@@ -5,7 +5,8 @@ Only CR LF ends a line. A bare LF never does: where two servers differ on that, 
 
 The buffer is a bytes object and a position. Taking a line moves the position, nothing else, so a group of
 10,000 pipelined commands is taken in linear time. The consumed part goes away with the next ``append``,
-which copies only what is left: part of a line, if one reads only when nothing more can be taken.
+which copies only what is left: part of a line, if one reads only when nothing more can be taken. When all is
+taken the octets are let go, so that an idle session holds none.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class ReceiveBuffer:
         newline = data.find(b"\n", start, start + bound)
         if newline > start and data[newline - 1] == _CR:
             self._position = newline + 1
-            self.is_empty = newline + 1 == len(data)
+            if newline + 1 == len(data):
+                self.clear()
             return data[start : newline - 1]
         if newline >= 0:
             raise RemoteProtocolError(_BARE_LF, "bare LF in a command", closes=True)
@@ -91,5 +93,6 @@ class ReceiveBuffer:
     def take_block(self, decoder: BlockDecoder) -> bytes:
         """Let ``decoder`` take what is its own; returns the decoded block, perhaps empty."""
         block, self._position = decoder.receive(self._data, self._position)
-        self.is_empty = self._position == len(self._data)
+        if self._position == len(self._data):
+            self.clear()
         return block

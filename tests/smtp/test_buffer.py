@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
@@ -91,6 +92,18 @@ def test_a_new_buffer_is_empty_and_gives_nothing() -> None:
     assert buffer.peek(10) == b""
     buffer.append(b"")
     assert buffer.is_empty
+
+
+def test_what_was_taken_is_let_go() -> None:
+    buffer, line = ReceiveBuffer(), b"x" * 10 + b"\r\n"
+    held = sys.getrefcount(line)
+    buffer.append(line)
+    buffer.take_line(BOUND)
+    assert sys.getrefcount(line) == held
+    buffer.append(line)
+    buffer.take_block(ChunkDecoder(5))
+    buffer.take_block(ChunkDecoder(7))
+    assert sys.getrefcount(line) == held
 
 
 def test_a_cleared_buffer_counts_from_zero() -> None:
