@@ -64,3 +64,14 @@ def test_the_example_plugin_says_where_to_write_instead(tmp_path: Path) -> None:
         code, text = client.rcpt("old@localhost")
         assert (code, text.startswith(b"5.1.6"), b"new@localhost" in text) == (550, True, True)
         assert client.rcpt("new@localhost")[0] == 250
+
+
+def test_a_self_signed_certificate_can_come_with_it(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["init", "--self-signed", str(tmp_path)])
+    assert result.exit_code == 0
+    [pair] = load(tmp_path / "harakapy.toml").tls.certificates
+    assert pair.certificate.is_file()
+    assert pair.key.stat().st_mode & 0o777 == 0o600
+    checked = CliRunner().invoke(main, ["check", "-c", str(tmp_path / "harakapy.toml")])
+    assert checked.exit_code == 0
+    assert "STARTTLS is not offered" not in checked.output
