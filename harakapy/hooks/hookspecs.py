@@ -58,7 +58,8 @@ def hook_init_master(server: Server) -> Verdict | None:
 def hook_init_child(server: Server) -> Verdict | None:
     """A worker is about to accept connections.
 
-    Fires: once in each worker process of several, in place of hook_init_master.
+    Fires: once in each worker process of several, in place of hook_init_master; this version runs one
+        process, so nothing calls it yet.
     Arguments:
         server: settings, notes, resolver, log of this worker.
     Answers:

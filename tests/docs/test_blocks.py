@@ -91,6 +91,7 @@ def test_toml(block: Block, tmp_path: Path) -> None:
         if other.title:
             (tmp_path / other.title).write_text(other.text, encoding="utf-8")
     (tmp_path / "host_list").write_text("")
+    (tmp_path / "users").write_text("")
     file = tmp_path / "harakapy.toml"
     text = block.text.replace('"example", ', "").partition("[plugin.example]")[0]
     file.write_text(text, encoding="utf-8")

@@ -105,7 +105,7 @@ async def test_before_the_greeting_a_fault_is_a_421(connection: Any, hook: str) 
     )
 
 
-@pytest.mark.parametrize("hook", ["init_master", "init_child"])
+@pytest.mark.parametrize("hook", ["init_master"])
 async def test_a_fault_at_the_start_stops_it_whatever_on_error_says(connection: Any, hook: str) -> None:
     boom = ValueError("boom")
 

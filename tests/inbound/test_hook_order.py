@@ -248,7 +248,7 @@ async def test_an_answer_that_a_hook_does_not_accept_fails_the_test_of_a_strict_
             return "fine"
 
     server = Server(settings(tmp_path), plugins=[Wrong], log=silent_logger(), strict=True)
-    with pytest.RaisesGroup(IllegalAnswer, flatten_subgroups=True, allow_unwrapped=False):
+    with pytest.RaisesGroup(IllegalAnswer, flatten_subgroups=True):
         async with server.running(), connect(server) as client:
             await client.reply()
             await client.send(b"NOOP\r\n")

@@ -56,7 +56,9 @@ def test_a_section_has_an_example_and_names_the_counterpart(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_overview_names_the_hooks(name: str, tmp_path: Path) -> None:
+def test_the_overview_names_the_hooks(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "users").touch()
     line = next(line for line in PAGE.splitlines() if line.startswith(f"| [{name}]"))
     named = line.split("|")[3].strip()
     server = Server(
@@ -72,6 +74,7 @@ def test_the_overview_names_the_hooks(name: str, tmp_path: Path) -> None:
 def test_every_example_is_a_working_configuration(example: str, tmp_path: Path) -> None:
     [host_list] = re.findall(r"^```text\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "host_list").write_text(host_list, encoding="utf-8")
+    (tmp_path / "users").touch()
     settings = Settings.of(tomllib.loads(example), source=tmp_path / "harakapy.toml")
     server = Server(settings, log=silent_logger())
     assert [loaded.name for loaded in server.plugins] == list(settings.plugins)
