@@ -26,7 +26,7 @@ from typing import Any, Final, Generic, TypeVar
 import trio
 
 from harakapy.queue.errors import StoreUnavailable
-from harakapy.queue.sqlite_errors import translated
+from harakapy.queue.sqlite_errors import is_busy, translated
 
 __all__ = ["GroupCommit", "Job"]
 
@@ -105,25 +105,40 @@ class GroupCommit:
                     self._run_group([ticket])
 
     def _transact(self, group: Sequence[_Ticket[Any]]) -> None:
+        connection = self._begin()
+        try:
+            for ticket in group:
+                ticket.value = ticket.job(connection)
+            connection.execute("COMMIT")
+        except Exception:
+            self._roll_back(connection)
+            raise
+        for ticket in group:
+            ticket.follow_up()
+
+    def _begin(self) -> sqlite3.Connection:
+        """Open a transaction, on a new connection if the old one cannot."""
         if self._connection is None:
             self._connection = self._connect()
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for ticket in group:
-                ticket.value = ticket.job(connection)
-            connection.execute("COMMIT")
-        except Exception as error:
-            self._roll_back(connection, error)
+        except sqlite3.Error as error:
+            if not is_busy(error):
+                self._disconnect()
             raise
-        for ticket in group:
-            ticket.follow_up()
+        return connection
 
-    def _roll_back(self, connection: sqlite3.Connection, error: Exception) -> None:
-        """End the transaction; after an error of SQLite's the connection too: who knows what it believes."""
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        """End the transaction, with the connection only if that fails.
+
+        Not at any error: a commit whose sync failed is in the log, whole, where this connection will write
+        over it; but one that is made anew reads the log, takes that for a commit, and mail that was refused
+        is back.
+        """
         with suppress(sqlite3.Error):
             connection.rollback()
-        if isinstance(error, sqlite3.Error) or connection.in_transaction:
+        if connection.in_transaction:
             self._disconnect()
 
     def _disconnect(self) -> None:

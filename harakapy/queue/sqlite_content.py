@@ -12,6 +12,7 @@ from harakapy.queue.errors import ContentUnreadable, MessageNotFound
 from harakapy.queue.files import ContentFiles
 from harakapy.queue.sqlite_claims import quarantine
 from harakapy.queue.sqlite_commits import first_key, last_key, seq_of
+from harakapy.queue.sqlite_errors import is_damage
 from harakapy.queue.sqlite_rows import FINAL_CODE
 
 __all__ = ["open_content", "quarantine_message"]
@@ -24,7 +25,7 @@ def open_content(connection: sqlite3.Connection, files: ContentFiles, message_id
     try:
         row: tuple[Any, ...] | None = connection.execute(_FIND, (message_id,)).fetchone()
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
+        if is_damage(error):
             raise ContentUnreadable(message_id, str(error)) from error
         raise
     if row is None:

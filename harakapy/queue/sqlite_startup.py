@@ -19,6 +19,7 @@ from typing import Final
 from harakapy.queue.directory import StoreDirectory
 from harakapy.queue.files import ContentFiles
 from harakapy.queue.sqlite_claims import release_leases
+from harakapy.queue.sqlite_errors import is_damage, primary_code
 from harakapy.queue.sqlite_salvage import salvage
 from harakapy.queue.sqlite_schema import connect, is_empty, is_ours, migrate
 
@@ -82,9 +83,9 @@ def _examine(database: Path) -> tuple[_Condition, str]:
                 return _Condition.FOREIGN, "it was made by another program"
             problem = _problem(connection)
     except sqlite3.DatabaseError as error:
-        if not _is_damage(error):
+        if not is_damage(error):
             raise
-        condition = _Condition.FOREIGN if _code(error) == sqlite3.SQLITE_NOTADB else _Condition.DAMAGED
+        condition = _Condition.FOREIGN if primary_code(error) == sqlite3.SQLITE_NOTADB else _Condition.DAMAGED
         return condition, str(error)
     return (_Condition.DAMAGED, problem) if problem else (_Condition.GOOD, "")
 
@@ -107,22 +108,12 @@ def _check(connection: sqlite3.Connection) -> str:
     return ""
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether it is about what is on the disk, rather than a disk that does not work now."""
-    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _code(error: sqlite3.DatabaseError) -> int:
-    """The primary code; 0 if there is none."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
 def _replace_damaged(directory: StoreDirectory, why: str) -> Iterator[Incident]:
     """Save what can be read. Cut short anywhere, the next start does it again, or finishes it."""
     try:
         saved = salvage(directory.database, directory.salvaged)
     except sqlite3.DatabaseError as error:
-        if not _is_damage(error):
+        if not is_damage(error):
             raise
         _remove_database(directory, directory.salvaged)
         yield _set_aside(directory, f"{why}; nothing could be saved: {error}")

@@ -127,27 +127,38 @@ async def test_an_error_is_its_own_jobs_alone(writer: GroupCommit, database: Dat
     assert sorted(map(type, failed), key=repr) == [ValueError, StoreUnavailable]
 
 
-async def test_after_an_error_of_the_database_the_connection_is_made_anew(
+async def test_an_error_of_the_database_leaves_the_connection(
     writer: GroupCommit, database: Database
 ) -> None:
     with pytest.raises(StoreUnavailable, match="no such table: missing"):
         await writer.run(lambda each: each.execute("SELECT * FROM missing"))
     await writer.run(insert("after"))
-    assert database.connections == 2
-    assert database.names() == ["after"]
+    assert (database.names(), database.connections) == (["after"], 1)
 
 
-async def test_while_the_database_cannot_be_opened_it_is_tried_for_each_job(
-    writer: GroupCommit, database: Database
-) -> None:
+async def test_a_connection_that_cannot_begin_is_made_anew(writer: GroupCommit, database: Database) -> None:
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await writer.run(lambda each: each.close())
     database.is_broken = True
-    with pytest.raises(StoreUnavailable):
-        await writer.run(lambda each: each.execute("SELECT * FROM missing"))
-    with pytest.raises(StoreUnavailable, match="disk I/O error"):
-        await writer.run(insert("lost"))
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await writer.run(insert("lost"))
     database.is_broken = False
     await writer.run(insert("found"))
-    assert database.names() == ["found"]
+    assert (database.names(), database.connections) == (["found"], 2)
+
+
+async def test_another_process_that_writes_too_long_is_waited_for_next_time(
+    writer: GroupCommit, database: Database
+) -> None:
+    await writer.run(lambda each: each.execute("PRAGMA busy_timeout = 0"))
+    with closing(connect(database.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="locked"):
+            await writer.run(insert("lost"))
+        other.execute("COMMIT")
+    await writer.run(insert("found"))
+    assert (database.names(), database.connections) == (["found"], 1)
 
 
 async def test_a_full_database_is_told_apart(writer: GroupCommit, database: Database) -> None:

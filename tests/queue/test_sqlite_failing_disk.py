@@ -1,0 +1,58 @@
+"""The database's disk refuses to sync or to write: nothing is promised, nothing stays, and it recovers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from harakapy.log import silent_logger
+from harakapy.queue import Count, Selection, SqliteStore
+
+ROOT = Path(__file__).parents[2]
+COMPILER = shutil.which("cc")
+
+
+@pytest.fixture(scope="session")
+def failing_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if COMPILER is None or sys.platform != "linux":
+        pytest.skip("needs a C compiler and a preloading linker")
+    library = tmp_path_factory.mktemp("disk") / "failing_disk.so"
+    source = Path(__file__).with_name("failing_disk.c")
+    subprocess.run([COMPILER, "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
+@pytest.mark.parametrize(("how", "error"), [("sync", "StoreUnavailable"), ("write", "StoreFull")])
+async def test_a_disk_that_fails_means_later(
+    failing_disk: Path, tmp_path: Path, how: str, error: str
+) -> None:
+    control = tmp_path / "control"
+    environment = {**os.environ, "LD_PRELOAD": str(failing_disk), "FAILING_DISK": str(control)}
+    command = [sys.executable, "-m", "tests.queue.failing_process", str(tmp_path / "queue"), how]
+    result = await trio.run_process(
+        command, cwd=ROOT, env=environment, capture_stdout=True, capture_stderr=True
+    )
+    assert result.stderr == b""
+    assert result.stdout.decode().splitlines() == [
+        f"small {error}",
+        f"large {error}",
+        f"record {error}",
+        f"hold {error}",
+        f"group {error}",
+        f"group {error}",
+        f"group {error}",
+        "count done",
+        "after done",
+        "record done",
+    ]
+    async with await SqliteStore.open(tmp_path / "queue", log=silent_logger()) as store:
+        page = await store.select(Selection(), limit=10)
+        assert [request.message.id for request in page.requests] == ["after"]
+        assert await store.count(Selection()) == Count(1, 1)
+    assert list((tmp_path / "queue" / "content").iterdir()) == []
