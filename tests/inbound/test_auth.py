@@ -393,7 +393,7 @@ async def test_the_decoy_of_scram_is_the_same_after_a_restart(tmp_path: Path) ->
     assert (tmp_path / "scram_decoy.key").stat().st_mode & 0o777 == 0o600
 
 
-async def test_login_over_starttls_and_received_says_so(tmp_path: Path, authority: trustme.CA) -> None:
+async def test_login_over_starttls(tmp_path: Path, authority: trustme.CA) -> None:
     accept, judge = Accept(), JudgeOfAll()
     async with listening(tmp_path, authority, accept, judge) as server, await calling(server) as socket:
         client = Client(socket)
