@@ -25,6 +25,8 @@ __all__ = [
     "stats",
 ]
 
+_MAX_VALUES: Final = 999  # in one statement: what every SQLite takes
+
 # Both tables in the order of their keys, so that a page ends as soon as it is full.
 _JOINED: Final = (
     f"message m CROSS JOIN delivery d ON d.key BETWEEN m.seq << {KEY_BITS} AND (m.seq + 1 << {KEY_BITS}) - 1"
@@ -105,7 +107,9 @@ def count(connection: sqlite3.Connection, selection: Selection) -> Count:
     sql, values = condition(connection, selection)
     return Count(
         *connection.execute(
-            f"SELECT count(DISTINCT m.seq), count(*) FROM {_JOINED} WHERE {sql}", values
+            "SELECT count(*), coalesce(sum(number), 0) FROM "
+            f"(SELECT count(*) AS number FROM {_JOINED} WHERE {sql} GROUP BY m.seq)",
+            values,
         ).fetchone()
     )
 
@@ -130,21 +134,23 @@ def stats(connection: sqlite3.Connection, destinations: int) -> QueueStats:
 
 
 def _destination_stats(connection: sqlite3.Connection, limit: int) -> tuple[DestinationStats, ...]:
-    rows = connection.execute(
-        f"""
-        WITH fullest AS (
-            SELECT destination, count(*) AS number FROM delivery WHERE state < {FINAL_CODE}
-            GROUP BY destination ORDER BY number DESC, destination LIMIT ?)
-        SELECT d.destination, d.state, count(*), count(d.lease_owner), min(d.due)
-        FROM fullest JOIN delivery d USING (destination) WHERE d.state < {FINAL_CODE}
-        GROUP BY fullest.number, d.destination, d.state ORDER BY fullest.number DESC, d.destination
-        """,
+    fullest = connection.execute(
+        f"SELECT destination FROM delivery WHERE state < {FINAL_CODE} "
+        "GROUP BY destination ORDER BY count(*) DESC, destination LIMIT ?",
         (limit,),
+    ).fetchall()
+    names = [name for (name,) in fullest]
+    # Not joined with the query above: SQLite would look through all deliveries once for each name.
+    few = f"AND destination IN ({', '.join('?' * len(names))})" if len(names) <= _MAX_VALUES else ""
+    rows = connection.execute(
+        "SELECT destination, state, count(*), count(lease_owner), min(due) FROM delivery "
+        f"WHERE state < {FINAL_CODE} {few} GROUP BY destination, state",
+        names if few else (),
     )
     found: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for name, *row in rows:
         found[name].append(tuple(row))
-    return tuple(_one_destination(name, states) for name, states in found.items())
+    return tuple(_one_destination(name, found[name]) for name in names)
 
 
 def _one_destination(name: str, rows: list[tuple[Any, ...]]) -> DestinationStats:

@@ -23,6 +23,8 @@ from harakapy.queue import (
     StoreUnavailable,
     deliveries_to,
 )
+from harakapy.queue.sqlite_commits import PAGES_GIVEN_BACK
+from harakapy.queue.sqlite_schema import connect
 from harakapy.queue.sqlite_store import INLINE_LIMIT
 
 from .conformance import StoreConformance
@@ -234,6 +236,18 @@ async def test_nothing_of_a_finished_message_stays(store: SqliteStore, root: Pat
     with closing(sqlite3.connect(root / "queue.db")) as connection:
         for table in ("message", "content", "delivery"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+async def test_the_database_shrinks_when_the_queue_does(store: SqliteStore, root: Path) -> None:
+    with closing(connect(root / "queue.db")) as connection:
+        connection.execute(f"INSERT INTO content VALUES (1 << 40, zeroblob({40 << 20}))")
+        connection.execute("DELETE FROM content WHERE seq = 1 << 40")
+        free: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+        for expected in (free - 2 * PAGES_GIVEN_BACK, free - 4 * PAGES_GIVEN_BACK):
+            for _ in range(2):
+                (delivery,) = await put(store, lease=MINE)
+                await store.record([Delivered(delivery.key, OK)], owner="me")
+            assert connection.execute("PRAGMA freelist_count").fetchone() == (expected,)
 
 
 async def test_commits_are_synced(store: SqliteStore) -> None:
