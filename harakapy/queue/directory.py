@@ -72,12 +72,19 @@ class DirectoryLock:
     def __init__(self, path: Path) -> None:
         """Wait until nobody has the directory alone, then have it, too. Raises OSError."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.is_alone = self._take_alone()
+        if not self.is_alone:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+            self.is_alone = self._take_alone()  # who was here may have died meanwhile, in the middle of it
+            if not self.is_alone:
+                fcntl.flock(self._descriptor, fcntl.LOCK_SH)  # a conversion that fails loses what it had
+
+    def _take_alone(self) -> bool:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.is_alone = True
         except BlockingIOError:
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-            self.is_alone = False
+            return False
+        return True
 
     def share(self) -> None:
         """Let others in."""

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
+from harakapy.mail.envelope import Envelope
 from harakapy.smtp.address import Address
 from harakapy.smtp.parameters import NO_MAIL_PARAMETERS, MailParameters
 
@@ -41,6 +42,40 @@ class QueuedMessage:
     """Notes of plugins; JSON values, see `durable_notes`."""
     is_delay_reported: bool = False
     """Whether the sender was told that it takes long."""
+
+    @classmethod
+    def from_envelope(
+        cls,
+        message_id: str,
+        envelope: Envelope,
+        *,
+        size: int,
+        now: float,
+        notes: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """A message accepted now, with what its parameters say of priority and time made absolute.
+
+        Of the notes those are kept that `durable_notes` gives. Its deliveries are due when it was accepted or
+        at ``hold_until``: see `first_due`.
+        """
+        params = envelope.params
+        hold_until = params.hold_until.timestamp() if params.hold_until else None
+        return cls(
+            id=message_id,
+            mail_from=envelope.mail_from,
+            size=size,
+            arrived=now,
+            params=params,
+            priority=params.mt_priority or 0,
+            deliver_by=now + params.by.seconds if params.by else None,
+            hold_until=now + params.hold_for if params.hold_for else hold_until,
+            notes=durable_notes(notes or {}),
+        )
+
+    @property
+    def first_due(self) -> float:
+        """When its deliveries are due first."""
+        return self.arrived if self.hold_until is None else max(self.arrived, self.hold_until)
 
 
 def durable_notes(notes: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,8 +35,10 @@ class Selection:
     """The reverse-path without angle brackets; ``""`` for the null one: ``*@example.com``."""
     recipient: str | None = None
     """The forward-path without angle brackets."""
+    domain: str | None = None
+    """Where the recipient is, in the form for DNS."""
     destination: str | None = None
-    """The domain in the form for DNS, or the next hop where one is set."""
+    """The queue it stands in: the domain in the form for DNS, or the next hop where one is set."""
     states: frozenset[State] | None = None
     arrived_before: float | None = None
     """Seconds of the wall clock, as in the next."""
@@ -54,6 +56,7 @@ class Selection:
             and (self.arrived_after is None or message.arrived > self.arrived_after)
             and _fits(self.mail_from, message.mail_from.original)
             and _fits(self.recipient, delivery.recipient.address.original)
+            and _fits(self.domain, delivery.domain)
             and _fits(self.destination, delivery.destination)
             and (self.error is None or (diagnostic is not None and _fits(f"*{self.error}*", diagnostic)))
         )

@@ -21,6 +21,9 @@ T = TypeVar("T")
 MAX_READERS: Final = 4
 """Queries at once: one that looks through everything leaves room for those that fetch content."""
 
+CACHE_KIB: Final = 1024
+"""Pages in memory per connection: the system has the rest in its own cache."""
+
 
 class Readers:
     """Connections that only read, lent to one query at a time."""
@@ -70,4 +73,5 @@ class Readers:
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self._database)
         connection.execute("PRAGMA query_only = ON")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection

@@ -9,7 +9,16 @@ from typing import Final
 
 from harakapy.queue.errors import StoreUnavailable
 
-__all__ = ["APPLICATION_ID", "KEY_BITS", "MIGRATIONS", "connect", "is_empty", "is_ours", "migrate"]
+__all__ = [
+    "APPLICATION_ID",
+    "KEY_BITS",
+    "MIGRATIONS",
+    "connect",
+    "is_current",
+    "is_empty",
+    "is_ours",
+    "migrate",
+]
 
 APPLICATION_ID: Final = 0x68617261  # "hara": tells our databases from others
 KEY_BITS: Final = 20
@@ -113,6 +122,12 @@ def is_ours(connection: sqlite3.Connection) -> bool:
     """Whether it was made by `migrate`. Raises sqlite3.Error."""
     found: tuple[int] = connection.execute("PRAGMA application_id").fetchone()
     return found[0] == APPLICATION_ID
+
+
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Whether its tables are of the newest version. Raises sqlite3.Error."""
+    found: tuple[int] = connection.execute("PRAGMA user_version").fetchone()
+    return found[0] == len(MIGRATIONS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:

@@ -36,6 +36,7 @@ def condition(connection: sqlite3.Connection, selection: Selection) -> Condition
     for column, pattern in (
         ("m.mail_from", selection.mail_from),
         ("d.recipient", selection.recipient),
+        ("d.domain", selection.domain),
         ("d.destination", selection.destination),
         ("d.diagnostic", None if selection.error is None else f"*{selection.error}*"),
     ):

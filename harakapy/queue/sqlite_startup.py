@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Final
 
 from harakapy.queue.directory import StoreDirectory
+from harakapy.queue.errors import StoreUnavailable
 from harakapy.queue.files import ContentFiles
 from harakapy.queue.sqlite_claims import release_leases
 from harakapy.queue.sqlite_errors import is_damage, primary_code
 from harakapy.queue.sqlite_salvage import salvage
-from harakapy.queue.sqlite_schema import connect, is_empty, is_ours, migrate
+from harakapy.queue.sqlite_schema import connect, is_current, is_empty, is_ours, migrate
 
-__all__ = ["Incident", "prepare"]
+__all__ = ["Incident", "prepare", "require_prepared"]
 
 _CHECKED: Final = ("message", "delivery")
 """Tables checked at each start, with their indexes: some 2 s for a million messages. That of the content is
@@ -59,6 +60,16 @@ def prepare(directory: StoreDirectory, files: ContentFiles) -> list[Incident]:
         release_leases(connection, None)  # nobody else is here, so whoever had one is dead
         incidents += _sweep(directory, files, connection, keep=is_new or bool(incidents))
     return incidents
+
+
+def require_prepared(directory: StoreDirectory) -> None:
+    """Check that somebody else has prepared the database, in the format that we know.
+
+    Raises StoreUnavailable if not; sqlite3.Error.
+    """
+    with closing(connect(directory.database)) as connection:
+        if not is_current(connection):
+            raise StoreUnavailable("the queue is in use by another version")
 
 
 def _make_whole(directory: StoreDirectory) -> Iterator[Incident]:

@@ -35,7 +35,7 @@ from harakapy.queue.sqlite_queries import matching_keys
 from harakapy.queue.sqlite_readers import Readers
 from harakapy.queue.sqlite_rows import delivery_row, message_row
 from harakapy.queue.sqlite_schema import KEY_BITS, connect
-from harakapy.queue.sqlite_startup import Incident, prepare
+from harakapy.queue.sqlite_startup import Incident, prepare, require_prepared
 from harakapy.queue.statistics import QueueStats
 from harakapy.queue.store import Page, Store, check_commit
 
@@ -272,7 +272,10 @@ def _enter(directory: StoreDirectory, files: ContentFiles) -> tuple[DirectoryLoc
     try:
         directory.make()
         lock = DirectoryLock(directory.lock)
-        incidents = prepare(directory, files) if lock.is_alone else []
+        if not lock.is_alone:
+            require_prepared(directory)
+            return lock, []
+        incidents = prepare(directory, files)
         lock.share()
     except (sqlite3.Error, OSError, StoreError) as error:
         if lock is not None:

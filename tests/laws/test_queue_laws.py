@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from harakapy.log import silent_logger
 from harakapy.mail import Content, EnhancedStatus, Recipient
@@ -52,10 +53,10 @@ from harakapy.smtp.parameters import (
 T = TypeVar("T")
 
 NOW = 1_800_000_000.0
-IDS = st.sampled_from(["A", "B", "C", "D", "a_%", "E*"])
-KEYS = st.builds(DeliveryKey, IDS, st.integers(0, 3))
+IDS = st.sampled_from(["A", "B", "C", "D", "a_%", "E*", "F", "G", "H"])
+PICKS = st.lists(st.integers(0, 20), max_size=8)
 OWNERS = st.sampled_from(["one", "two"])
-TIMES = st.integers(-5, 40).map(lambda seconds: NOW + seconds)
+TIMES = st.integers(-20, 10).map(lambda seconds: NOW + seconds)
 DESTINATIONS = ["a.example", "b.example", "lmtp:c"]
 RECIPIENTS = [
     Recipient(Address.parse(f"{name}@{domain}"))
@@ -70,15 +71,50 @@ DIAGNOSTICS = st.sampled_from(
         Diagnostic("a_b*"),
     ]
 )
-OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
-    st.builds(Delivered, KEYS, DIAGNOSTICS, st.none() | TIMES),
-    st.builds(Failed, KEYS, DIAGNOSTICS, st.none() | TIMES),
-    st.builds(Deferred, KEYS, DIAGNOSTICS, TIMES),
+End = Callable[[DeliveryKey], Outcome]
+ENDS: st.SearchStrategy[list[End]] = st.lists(
+    st.one_of(
+        st.builds(lambda *rest: lambda key: Delivered(key, *rest), DIAGNOSTICS, st.none() | TIMES),
+        st.builds(lambda *rest: lambda key: Failed(key, *rest), DIAGNOSTICS, st.none() | TIMES),
+        st.builds(lambda *rest: lambda key: Deferred(key, *rest), DIAGNOSTICS, TIMES),
+    ),
+    min_size=9,
+    max_size=9,
+)
+LIMITS = st.integers(1, 9)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A message to commit."""
+
+    message: QueuedMessage
+    recipients: list[Recipient]
+    due: float
+    owner: str | None
+    settles: Settlement | None
+
+
+ORDERS = st.builds(
+    Order,
+    message=st.builds(
+        QueuedMessage,
+        id=IDS,
+        mail_from=st.sampled_from([NULL_PATH, Address.parse("o@a.example"), Address.parse("Boss@B.example")]),
+        size=st.sampled_from([0, 20, 140_000]),
+        arrived=TIMES,
+        priority=st.integers(-1, 1),
+    ),
+    recipients=st.lists(st.sampled_from(RECIPIENTS), min_size=1, max_size=4),
+    due=TIMES,
+    owner=st.none() | OWNERS,
+    settles=st.none() | st.none() | st.builds(Settlement, IDS, OWNERS, st.just((0,)), st.booleans()),
 )
 CONDITIONS: dict[str, st.SearchStrategy[Any]] = {
     "message_ids": st.frozensets(IDS, max_size=4),
     "mail_from": PATTERNS,
     "recipient": PATTERNS,
+    "domain": PATTERNS,
     "destination": PATTERNS,
     "states": st.frozensets(st.sampled_from(State)),
     "arrived_before": TIMES,
@@ -86,7 +122,6 @@ CONDITIONS: dict[str, st.SearchStrategy[Any]] = {
     "error": PATTERNS,
 }
 SELECTIONS = st.one_of(
-    st.just(Selection()),
     *(st.builds(Selection, **{name: values}) for name, values in CONDITIONS.items()),
     st.fixed_dictionaries({}, optional=CONDITIONS).map(lambda each: Selection(**each)),
 )
@@ -137,110 +172,109 @@ class StoresAgree(RuleBasedStateMachine):
         self.loop.close()
         shutil.rmtree(self.directory)
 
-    def both(self, use: Callable[[Store], Awaitable[Any]]) -> Any:
-        """Do it to both: the result, which is the same, or the exception as it would be raised."""
-        expected, found = (
-            self.loop.run(lambda: outcome(use, self.model)),
-            self.loop.run(lambda: outcome(use, self.store)),
-        )
+    def picked(self, picks: list[int]) -> tuple[list[DeliveryKey], str]:
+        """Keys of deliveries that are there, perhaps of some that are not, and who holds the first lease."""
+        requests = self.loop.run(lambda: in_pages(self.model, Selection(), 100))
+        there = [delivery for request in requests for delivery in request.deliveries]
+        found = [there[pick] for pick in picks if pick < len(there)]
+        gone = [DeliveryKey("gone", pick) for pick in picks if pick >= len(there)]
+        holders = [each.lease.owner for each in found if each.lease]
+        return [each.key for each in found] + gone[:2], holders[0] if holders else "one"
+
+    def both(self, use: Callable[..., Awaitable[Any]], *values: Any) -> Any:
+        """Do it to both, with some values: the result, which is the same, or the type of what is raised."""
+        expected = self.loop.run(lambda: outcome(use, self.model, *values))
+        found = self.loop.run(lambda: outcome(use, self.store, *values))
         assert found == expected
         return found
 
-    @rule(
-        message_id=IDS,
-        mail_from=st.sampled_from(["", "o@a.example", "Boss@B.example"]),
-        recipients=st.lists(st.sampled_from(RECIPIENTS), min_size=1, max_size=4),
-        due=TIMES,
-        arrived=TIMES,
-        priority=st.integers(-1, 1),
-        owner=st.none() | OWNERS,
-        size=st.sampled_from([0, 20, 140_000]),
-        settles=st.none() | st.builds(Settlement, IDS, OWNERS, st.just((0,)), st.booleans()),
-    )
-    def commit(
-        self,
-        message_id: str,
-        mail_from: str,
-        recipients: list[Recipient],
-        due: float,
-        arrived: float,
-        priority: int,
-        owner: str | None,
-        size: int,
-        settles: Settlement | None,
-    ) -> None:
-        queued = QueuedMessage(
-            id=message_id,
-            mail_from=Address.parse(f"<{mail_from}>"),
-            size=size,
-            arrived=arrived,
-            priority=priority,
-        )
-        lease = Lease(owner, self.now + 10) if owner else None
-        deliveries = deliveries_to(message_id, recipients, due=due, local_domain="x", lease=lease)
-        content = Content.from_bytes(message_id[:1].encode() * size)
-        self.both(lambda store: store.commit(queued, deliveries, content, settles=settles))
+    @initialize(orders=st.lists(ORDERS, min_size=5, max_size=5))
+    def fill(self, orders: list[Order]) -> None:
+        self.commit(orders)
 
-    @rule(
-        destination=st.sampled_from(DESTINATIONS),
-        owner=OWNERS,
-        lasts=st.integers(1, 20),
-        limit=st.integers(1, 5),
-    )
+    @rule(orders=st.lists(ORDERS, min_size=1, max_size=3))
+    def commit(self, orders: list[Order]) -> None:
+        for order in orders:
+            queued = order.message
+            lease = Lease(order.owner, self.now + 10) if order.owner else None
+            deliveries = deliveries_to(
+                queued.id, order.recipients, due=order.due, local_domain="x", lease=lease
+            )
+            content = Content.from_bytes(queued.id[:1].encode() * queued.size)
+            self.both(commit, queued, deliveries, content, order.settles)
+
+    @rule(destination=st.sampled_from(DESTINATIONS), owner=OWNERS, lasts=st.integers(1, 20), limit=LIMITS)
     def claim(self, destination: str, owner: str, lasts: int, limit: int) -> None:
         lease = Lease(owner, self.now + lasts)
         self.both(lambda store: store.claim(destination, lease=lease, now=self.now, limit=limit))
+
+    @rule(destination=st.sampled_from(DESTINATIONS), owner=OWNERS, limit=LIMITS, ends=ENDS)
+    def work(self, destination: str, owner: str, limit: int, ends: list[End]) -> None:
+        lease = Lease(owner, self.now + 10)
+        requests = self.both(lambda store: store.claim(destination, lease=lease, now=self.now, limit=limit))
+        keys = [delivery.key for request in requests for delivery in request.deliveries]
+        outcomes = [end(key) for key, end in zip(keys, ends, strict=False)]
+        self.both(lambda store: store.record(outcomes, owner=owner))
+
+    @rule(owner=OWNERS, limit=st.integers(1, 3), is_delay=st.booleans())
+    def report(self, owner: str, limit: int, is_delay: bool) -> None:
+        lease = Lease(owner, self.now + 10)
+        for request in self.both(lambda store: store.claim_reports(lease=lease, now=self.now, limit=limit)):
+            concluded = tuple(delivery.number for delivery in request.deliveries)
+            settlement = Settlement(request.message.id, owner, concluded, is_delay)
+            self.both(lambda store, each: store.settle(each), settlement)
 
     @rule(owner=OWNERS, limit=st.integers(1, 3))
     def claim_reports(self, owner: str, limit: int) -> None:
         lease = Lease(owner, self.now + 10)
         self.both(lambda store: store.claim_reports(lease=lease, now=self.now, limit=limit))
 
-    @rule(outcomes=st.lists(OUTCOMES, max_size=6), owner=OWNERS)
-    def record(self, outcomes: list[Outcome], owner: str) -> None:
-        self.both(lambda store: store.record(outcomes, owner=owner))
+    @rule(picks=PICKS, ends=ENDS, owner=st.none() | OWNERS)
+    def record(self, picks: list[int], ends: list[End], owner: str | None) -> None:
+        keys, holder = self.picked(picks)
+        recorded = [end(key) for key, end in zip(keys, ends, strict=False)]
+        self.both(lambda store: store.record(recorded, owner=owner or holder))
+
+    @rule(owner=OWNERS, is_delay=st.booleans(), numbers=st.none() | st.lists(st.integers(0, 3)))
+    def settle(self, owner: str, is_delay: bool, numbers: list[int] | None) -> None:
+        """Settle all that can be, or some numbers of the first message, claimed or not."""
+        final = Selection(states=frozenset({State.DELIVERED, State.FAILED}))
+        for request in self.loop.run(lambda: in_pages(self.model, final, 100)):
+            mine = [each.number for each in request.deliveries if each.lease and each.lease.owner == owner]
+            concluded = tuple(mine if numbers is None else numbers)
+            settlement = Settlement(request.message.id, owner, concluded, is_delay)
+            self.both(lambda store, each: store.settle(each), settlement)
+            if numbers is not None:
+                break
 
     @rule(
-        settlement=st.builds(Settlement, IDS, OWNERS, st.lists(st.integers(0, 3)).map(tuple), st.booleans())
+        picks=PICKS, owner=st.none() | OWNERS, at=TIMES, what=st.sampled_from(["renew", "unclaim", "release"])
     )
-    def settle(self, settlement: Settlement) -> None:
-        self.both(lambda store: store.settle(settlement))
+    def change_leases(self, picks: list[int], owner: str | None, at: float, what: str) -> None:
+        keys, holder = self.picked(picks)
+        uses: dict[str, Callable[[Store], Awaitable[object]]] = {
+            "renew": lambda store: store.renew(keys, Lease(owner or holder, at)),
+            "unclaim": lambda store: store.unclaim(keys, owner=owner or holder, due=at),
+            "release": lambda store: store.release_leases(owner or holder),
+        }
+        self.both(uses[what])
 
-    @rule(keys=st.lists(KEYS, max_size=6), owner=OWNERS, until=TIMES)
-    def renew(self, keys: list[DeliveryKey], owner: str, until: float) -> None:
-        self.both(lambda store: store.renew(keys, Lease(owner, until)))
-
-    @rule(keys=st.lists(KEYS, max_size=6), owner=OWNERS, due=TIMES)
-    def unclaim(self, keys: list[DeliveryKey], owner: str, due: float) -> None:
-        self.both(lambda store: store.unclaim(keys, owner=owner, due=due))
-
-    @rule(owner=OWNERS)
-    def release_leases(self, owner: str) -> None:
-        self.both(lambda store: store.release_leases(owner))
-
-    @rule(selection=SELECTIONS)
-    def hold(self, selection: Selection) -> None:
-        self.both(lambda store: store.hold(selection))
-
-    @rule(selection=SELECTIONS)
-    def release(self, selection: Selection) -> None:
-        self.both(lambda store: store.release(selection))
-
-    @rule(selection=SELECTIONS)
-    def flush(self, selection: Selection) -> None:
-        self.both(lambda store: store.flush(selection, now=self.now))
-
-    @rule(selection=SELECTIONS, next_hop=st.sampled_from(["", "lmtp:c", "b.example"]))
-    def reroute(self, selection: Selection, next_hop: str) -> None:
-        self.both(lambda store: store.reroute(selection, next_hop))
-
-    @rule(selection=SELECTIONS, diagnostic=DIAGNOSTICS)
-    def bounce(self, selection: Selection, diagnostic: Diagnostic) -> None:
-        self.both(lambda store: store.bounce(selection, diagnostic, now=self.now))
-
-    @rule(selection=SELECTIONS)
-    def remove(self, selection: Selection) -> None:
-        self.both(lambda store: store.remove(selection))
+    @rule(
+        selection=SELECTIONS,
+        next_hop=st.sampled_from(["", "lmtp:c", "b.example"]),
+        diagnostic=DIAGNOSTICS,
+        what=st.sampled_from(["hold", "release", "flush", "reroute", "bounce", "remove"]),
+    )
+    def steer(self, selection: Selection, next_hop: str, diagnostic: Diagnostic, what: str) -> None:
+        uses: dict[str, Callable[[Store], Awaitable[object]]] = {
+            "hold": lambda store: store.hold(selection),
+            "release": lambda store: store.release(selection),
+            "flush": lambda store: store.flush(selection, now=self.now),
+            "reroute": lambda store: store.reroute(selection, next_hop),
+            "bounce": lambda store: store.bounce(selection, diagnostic, now=self.now),
+            "remove": lambda store: store.remove(selection),
+        }
+        self.both(uses[what])
 
     @rule(by_s=st.integers(-20, 20))
     def set_clock(self, by_s: int) -> None:
@@ -257,7 +291,11 @@ class StoresAgree(RuleBasedStateMachine):
         for owner in ("one", "two"):
             self.loop.run(lambda each=owner: self.model.release_leases(each))  # type: ignore[misc]
 
-    @rule(selection=SELECTIONS, limit=st.integers(1, 3), after=st.sampled_from(["", "a.example", "b"]))
+    @rule(
+        selection=SELECTIONS | st.just(Selection()),
+        limit=st.integers(1, 3),
+        after=st.sampled_from(["", "a.example", "b"]),
+    )
     def look(self, selection: Selection, limit: int, after: str) -> None:
         self.both(lambda store: store.count(selection))
         self.both(lambda store: store.due_destinations(self.now, limit=limit, after=after))
@@ -284,11 +322,21 @@ class StoresAgree(RuleBasedStateMachine):
         assert len(files) == sum(each.message.size > 131_072 for each in large)
 
 
-async def outcome(use: Callable[[Store], Awaitable[Any]], store: Store) -> Any:
+async def outcome(use: Callable[..., Awaitable[Any]], store: Store, *values: Any) -> Any:
     try:
-        return await use(store)
+        return await use(store, *values)
     except (ValueError, StoreError) as error:
         return type(error)
+
+
+async def commit(
+    store: Store,
+    message: QueuedMessage,
+    deliveries: tuple[Delivery, ...],
+    content: Content,
+    settles: Settlement | None,
+) -> None:
+    await store.commit(message, deliveries, content, settles=settles)
 
 
 async def in_pages(store: Store, selection: Selection, limit: int) -> list[Any]:

@@ -502,6 +502,8 @@ class StoreConformance:
         assert await found(Selection(recipient='"100%_\\\\"@*')) == ["X.2"]
         assert await found(Selection(recipient='"1_0%*')) == []
         assert await found(Selection(destination="t*.example")) == ["X.2", "x.1"]
+        await store.reroute(Selection(domain="two.*"), "lmtp:local")
+        assert await found(Selection(destination="lmtp:local", domain="TWO.example")) == ["X.2"]
         assert await found(Selection(states=frozenset({State.HELD, State.FAILED}))) == ["x.1"]
         assert await found(Selection(arrived_before=NOW)) == ["X.1"]
         assert await found(Selection(arrived_after=NOW - 50)) == ["X.2", "x.1"]

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from harakapy.log import StreamTarget, open_logger, silent_logger
 from harakapy.queue import ContentUnreadable, Count, Selection, SqliteStore, State, StoreUnavailable
-from harakapy.queue.directory import StoreDirectory
+from harakapy.queue.directory import DirectoryLock, StoreDirectory
 from harakapy.queue.sqlite_schema import MIGRATIONS, connect, migrate
 
 from .samples import LARGE, MINE, NOW, SMALL, claim_all, message, put, read
@@ -224,6 +225,31 @@ async def test_a_queue_of_a_newer_version_is_left_alone(filled: Path, log: io.By
     assert (filled / "queue.db").read_bytes() == before
     assert len(list((filled / "content").iterdir())) == 2
     assert set_aside(filled) == []
+
+
+async def test_a_queue_that_another_version_uses_is_not_opened(filled: Path, log: io.BytesIO) -> None:
+    lock = DirectoryLock(filled / "lock")
+    lock.share()
+    sql(filled, "PRAGMA user_version = 99")
+    with pytest.raises(StoreUnavailable, match="in use by another version"):
+        await opened(filled, log)
+    lock.release()
+
+
+async def test_who_waited_for_a_process_that_died_prepares_in_its_place(root: Path, log: io.BytesIO) -> None:
+    root.mkdir()
+    first = DirectoryLock(root / "lock")
+    async with trio.open_nursery() as nursery:
+        opening: list[SqliteStore] = []
+
+        async def wait() -> None:
+            opening.append(await opened(root, log))
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        first.release()
+    async with opening[0] as store:
+        await put(store)
 
 
 def test_an_older_format_is_brought_up_to_date_in_one_step(tmp_path: Path) -> None:
