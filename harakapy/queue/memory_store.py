@@ -6,6 +6,7 @@ It is written for being read: every question is answered by looking at everythin
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -78,12 +79,12 @@ class MemoryStore(Store):
         }
         return tuple(sorted(names)[:limit])
 
-    async def next_due(self) -> float | None:
+    async def next_due(self, *, after: float = -math.inf) -> float | None:
         await self._begin()
         times = (
             delivery.ready
             for _, delivery in self._all()
-            if delivery.state is State.WAITING or delivery.state.is_final
+            if delivery.ready > after and (delivery.state is State.WAITING or delivery.state.is_final)
         )
         return min(times, default=None)
 

@@ -43,8 +43,8 @@ COLUMNS: Final = ", ".join(
     [f"d.{name.strip()}" for name in DELIVERY_COLUMNS.split(",")]
     + [f"m.{name.strip()}" for name in MESSAGE_COLUMNS.split(",")]
 )
-_ROWS: Final = f"SELECT d.key, {COLUMNS} FROM delivery d LEFT JOIN message m ON m.seq = d.key >> {KEY_BITS}"
 # LEFT: what a damaged database has no message for must be found too, or it would be due for ever.
+_ROWS: Final = f"SELECT d.key, {COLUMNS} FROM delivery d LEFT JOIN message m ON m.seq = d.key >> {KEY_BITS}"
 
 # The urgencies that occur at a destination, by leaping from one to the next in the index.
 _URGENCIES: Final = f"""
@@ -78,9 +78,7 @@ Found = tuple[tuple[DeliveryRequest, ...], dict[int, str]]
 """What could be read, by message in the order of the rows; and keys of what could not, with the reasons."""
 
 
-def claim(
-    connection: sqlite3.Connection, destination: str, lease: Lease, now: float, limit: int
-) -> tuple[tuple[DeliveryRequest, ...], dict[int, str]]:
+def claim(connection: sqlite3.Connection, destination: str, lease: Lease, now: float, limit: int) -> Found:
     """Claim as `Store.claim`; rows that cannot be read are quarantined on the way."""
     rows: list[Any] = []
     for (urgency,) in connection.execute(_URGENCIES, {"destination": destination}).fetchall():

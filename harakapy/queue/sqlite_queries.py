@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ _PAIRS: Final = f"""
     ), first(destination, ready) AS (
         SELECT destination, (
             SELECT min(ready) FROM delivery d WHERE d.state = {WAITING_CODE}
-            AND d.destination = pair.destination AND d.urgency = pair.urgency)
+            AND d.destination = pair.destination AND d.urgency = pair.urgency AND d.ready > :later_than)
         FROM pair
     )
 """
@@ -59,17 +60,19 @@ def due_destinations(connection: sqlite3.Connection, now: float, limit: int, aft
     """As `Store.due_destinations`."""
     rows = connection.execute(
         f"{_PAIRS} SELECT DISTINCT destination FROM first WHERE ready <= :now LIMIT :limit",
-        {"now": now, "limit": limit, "after": after},
+        {"now": now, "limit": limit, "after": after, "later_than": -math.inf},
     )
     return tuple(name for (name,) in rows)
 
 
-def next_due(connection: sqlite3.Connection) -> float | None:
+def next_due(connection: sqlite3.Connection, after: float) -> float | None:
     """As `Store.next_due`."""
-    times = [
-        connection.execute(f"{_PAIRS} SELECT min(ready) FROM first", {"after": ""}).fetchone()[0],
-        connection.execute(f"SELECT min(ready) FROM delivery WHERE state >= {FINAL_CODE}").fetchone()[0],
-    ]
+    statements = (
+        f"{_PAIRS} SELECT min(ready) FROM first",
+        f"SELECT min(ready) FROM delivery WHERE state >= {FINAL_CODE} AND ready > :later_than",
+    )
+    values = {"after": "", "later_than": after}
+    times = [connection.execute(statement, values).fetchone()[0] for statement in statements]
     return min((time for time in times if time is not None), default=None)
 
 

@@ -11,6 +11,7 @@ not work over a network.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -130,8 +131,8 @@ class SqliteStore(Store):
     async def due_destinations(self, now: float, *, limit: int, after: str = "") -> tuple[str, ...]:
         return await self._readers.run(lambda each: sqlite_queries.due_destinations(each, now, limit, after))
 
-    async def next_due(self) -> float | None:
-        return await self._readers.run(sqlite_queries.next_due)
+    async def next_due(self, *, after: float = -math.inf) -> float | None:
+        return await self._readers.run(lambda each: sqlite_queries.next_due(each, after))
 
     async def claim(
         self, destination: str, *, lease: Lease, now: float, limit: int

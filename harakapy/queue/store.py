@@ -24,6 +24,7 @@ For implementers:
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -90,10 +91,11 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def next_due(self) -> float | None:
-        """When the next delivery or report can be claimed, perhaps in the past; None if none ever will.
+    async def next_due(self, *, after: float = -math.inf) -> float | None:
+        """When the next delivery or report can be claimed, later than ``after``; None if none will be.
 
-        That is the end of a lease for what is under one: the time to look again should its owner die.
+        With ``after`` being now, that is when something new becomes due, whatever is due and blocked already.
+        What is under a lease counts with the end of that: the time to look again should its owner die.
         """
 
     @abstractmethod

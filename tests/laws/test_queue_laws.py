@@ -313,6 +313,7 @@ class StoresAgree(RuleBasedStateMachine):
     def both_have_the_same(self) -> None:
         self.both(lambda store: in_pages(store, Selection(), 2))
         self.both(lambda store: store.next_due())
+        self.both(lambda store: store.next_due(after=self.now))
         self.both(lambda store: store.stats())
 
     @invariant()

@@ -332,6 +332,16 @@ class StoreConformance:
         await store.hold(Selection(message_ids=frozenset({urgent.message_id})))
         assert await store.next_due() == NOW + 9
 
+    async def test_next_due_looks_past_what_is_due_already(self, store: Store) -> None:
+        await put(store, "a@blocked.example", "b@other.example", due=NOW)
+        await put(store, "a@blocked.example", due=NOW + 9)
+        (failed,) = await put(store, queued=message(priority=1), lease=MINE)
+        await store.record([Failed(failed.key, NEVER, NOW + 8)], owner="me")
+        assert await store.next_due() == NOW
+        assert await store.next_due(after=NOW) == NOW + 8
+        assert await store.next_due(after=NOW + 8) == NOW + 9
+        assert await store.next_due(after=NOW + 9) is None
+
     # Outcomes.
 
     async def test_the_last_delivery_ends_the_message(self, store: Store) -> None:
