@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["DirectoryLock", "StoreDirectory"]
+__all__ = ["DirectoryLock", "StoreDirectory", "sync_directory"]
 
 _DATABASE_FILES: Final = ("", "-wal", "-shm")
 
@@ -34,6 +34,8 @@ class StoreDirectory:
         """Make what is missing, readable for us alone. Raises OSError."""
         for path in (self.root, self.content, self.quarantine):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_directory(self.root.parent)
+        self.sync()
 
     def new_quarantine(self) -> Path:
         """Make an empty directory for what is found to be unreadable now. Raises OSError."""
@@ -59,11 +61,16 @@ class StoreDirectory:
 
     def sync(self) -> None:
         """Wait until the disk has the names in the directory. Raises OSError."""
-        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directory(self.root)
+
+
+def sync_directory(path: Path) -> None:
+    """Wait until the disk has the names in a directory. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class DirectoryLock:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from harakapy.mail.content import Content
+from harakapy.queue.directory import sync_directory
 from harakapy.queue.errors import StoreFull
 
 __all__ = ["ContentFiles", "FileSystem", "Floor", "FreeSpace"]
@@ -78,11 +79,7 @@ class FileSystem:
 
     def sync_directory(self, path: Path) -> None:
         """Wait until the disk has the names in a directory."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directory(path)
 
     def remove(self, path: Path) -> None:
         """Remove a file."""

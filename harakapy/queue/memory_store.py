@@ -17,7 +17,7 @@ import trio
 from harakapy.mail.content import Content
 from harakapy.queue.delivery import Delivery, DeliveryKey, DeliveryRequest, Diagnostic, Lease, State
 from harakapy.queue.errors import LeaseLost, MessageNotFound, StoreUnavailable
-from harakapy.queue.message import QueuedMessage
+from harakapy.queue.message import QueuedMessage, encode_notes
 from harakapy.queue.outcome import Deferred, Delivered, Outcome, Settlement
 from harakapy.queue.selection import Count, Selection
 from harakapy.queue.statistics import DestinationStats, QueueStats
@@ -57,6 +57,7 @@ class MemoryStore(Store):
     ) -> None:
         await self._begin()
         check_commit(message, deliveries, content, settles)
+        encode_notes(message.notes)
         if message.id in self._entries:
             raise ValueError(f"message {message.id!r} is in the store already")
         by_number = {each.number: each for each in sorted(deliveries, key=lambda each: each.number)}

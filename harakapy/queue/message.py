@@ -12,7 +12,7 @@ from harakapy.mail.envelope import Envelope
 from harakapy.smtp.address import Address
 from harakapy.smtp.parameters import NO_MAIL_PARAMETERS, MailParameters
 
-__all__ = ["QueuedMessage", "durable_notes"]
+__all__ = ["QueuedMessage", "durable_notes", "encode_notes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,14 @@ class QueuedMessage:
     def first_due(self) -> float:
         """When its deliveries are due first."""
         return self.arrived if self.hold_until is None else max(self.arrived, self.hold_until)
+
+
+def encode_notes(notes: Mapping[str, Any]) -> str:
+    """Notes as JSON. Raises ValueError if they are none: if they are not what `durable_notes` gives."""
+    try:
+        return json.dumps(notes, allow_nan=False) if notes else "{}"
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"the notes are no JSON: {error}") from error
 
 
 def durable_notes(notes: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from harakapy.mail.envelope import Recipient
 from harakapy.mail.status import EnhancedStatus
 from harakapy.queue.delivery import Delivery, Diagnostic, Lease, State
-from harakapy.queue.message import QueuedMessage
+from harakapy.queue.message import QueuedMessage, encode_notes
 from harakapy.queue.sqlite_schema import KEY_BITS
 from harakapy.smtp.address import PLAIN_MAILBOX, Address, plain_address
 from harakapy.smtp.errors import ProtocolError
@@ -89,7 +89,7 @@ class UnreadableRow(Exception):
 
 
 def message_row(message: QueuedMessage) -> tuple[Any, ...]:
-    """The columns of a message. Raises ValueError or TypeError if its notes are no JSON."""
+    """The columns of a message. Raises ValueError if its notes are no JSON."""
     return (
         message.id,
         message.mail_from.original,
@@ -99,7 +99,7 @@ def message_row(message: QueuedMessage) -> tuple[Any, ...]:
         message.priority,
         message.deliver_by,
         message.hold_until,
-        json.dumps(message.notes, allow_nan=False) if message.notes else "{}",
+        encode_notes(message.notes),
         int(message.is_delay_reported),
     )
 

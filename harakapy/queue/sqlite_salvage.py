@@ -68,7 +68,8 @@ def _without_content(saved: sqlite3.Connection) -> list[int]:
 
 
 def _copy(source: sqlite3.Connection, saved: sqlite3.Connection, table: str, key: str) -> None:
-    names = [row[1] for row in saved.execute(f"PRAGMA table_info({table})")]
+    there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}  # fewer in an older version
+    names = [row[1] for row in saved.execute(f"PRAGMA table_info({table})") if row[1] in there]
     columns = ", ".join([key, *(name for name in names if name != key)])
     # OR IGNORE: what violates a constraint now was damaged, too.
     insert = f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})"

@@ -16,6 +16,7 @@ __all__ = [
     "connect",
     "is_current",
     "is_empty",
+    "is_newer",
     "is_ours",
     "migrate",
 ]
@@ -126,8 +127,17 @@ def is_ours(connection: sqlite3.Connection) -> bool:
 
 def is_current(connection: sqlite3.Connection) -> bool:
     """Whether its tables are of the newest version. Raises sqlite3.Error."""
+    return _version(connection) == len(MIGRATIONS)
+
+
+def is_newer(connection: sqlite3.Connection) -> bool:
+    """Whether its tables are of a version that we do not know. Raises sqlite3.Error."""
+    return _version(connection) > len(MIGRATIONS)
+
+
+def _version(connection: sqlite3.Connection) -> int:
     found: tuple[int] = connection.execute("PRAGMA user_version").fetchone()
-    return found[0] == len(MIGRATIONS)
+    return found[0]
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
@@ -138,7 +148,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] 
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        version = _version(connection)
         if version > len(migrations):
             raise StoreUnavailable(f"the queue was written by a newer version (its format is {version})")
         for statement in (statement for steps in migrations[version:] for statement in steps):

@@ -22,7 +22,7 @@ from harakapy.queue.files import ContentFiles
 from harakapy.queue.sqlite_claims import release_leases
 from harakapy.queue.sqlite_errors import is_damage, primary_code
 from harakapy.queue.sqlite_salvage import salvage
-from harakapy.queue.sqlite_schema import connect, is_current, is_empty, is_ours, migrate
+from harakapy.queue.sqlite_schema import connect, is_current, is_empty, is_newer, is_ours, migrate
 
 __all__ = ["Incident", "prepare", "require_prepared"]
 
@@ -92,6 +92,8 @@ def _examine(database: Path) -> tuple[_Condition, str]:
                 return _Condition.NEW, ""
             if not is_ours(connection):
                 return _Condition.FOREIGN, "it was made by another program"
+            if is_newer(connection):
+                return _Condition.GOOD, ""  # or not: that is not for us to say, nor to repair
             problem = _problem(connection)
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
@@ -124,9 +126,9 @@ def _replace_damaged(directory: StoreDirectory, why: str) -> Iterator[Incident]:
     try:
         saved = salvage(directory.database, directory.salvaged)
     except sqlite3.DatabaseError as error:
-        if not is_damage(error):
-            raise
         _remove_database(directory, directory.salvaged)
+        if not is_damage(error):  # a full disk, say: the damaged database stays where it is
+            raise
         yield _set_aside(directory, f"{why}; nothing could be saved: {error}")
         return
     quarantine = directory.new_quarantine()

@@ -70,9 +70,9 @@ class Store(ABC):
 
         ``settles`` makes the message a report: it is stored and the other one settled, or neither.
 
-        Raises ValueError if the id is in the store already, the size is not the content's, the deliveries are
-        not numbered as `Delivery.number` says, or it settles itself; LeaseLost as `settle`; StoreFull if
-        there is no room; StoreUnavailable.
+        Raises ValueError if the notes are no JSON, the id is in the store already, the size is not the
+        content's, the deliveries are not numbered as `Delivery.number` says, or it settles itself; LeaseLost
+        as `settle`; StoreFull if there is no room; StoreUnavailable.
         """
 
     @abstractmethod

@@ -6,6 +6,7 @@ that depends on what it is made of, see ``test_sqlite_crash.py``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,10 @@ class StoreConformance:
             await store.commit(message(), [one, two], content)
         with pytest.raises(ValueError, match="octets"):
             await store.commit(message(queued.id, size=7), [one, two], content)
+        with pytest.raises(ValueError, match="settles itself"):
+            await store.commit(queued, [one], content, settles=Settlement(queued.id, "me"))
+        with pytest.raises(ValueError, match="no JSON"):
+            await store.commit(replace(queued, notes={"socket": object()}), [one], content)
         assert await store.count(EVERYTHING) == Count()
 
     async def test_a_commit_in_a_cancelled_scope_stores_nothing(self, store: Store) -> None:

@@ -252,6 +252,14 @@ async def test_who_waited_for_a_process_that_died_prepares_in_its_place(root: Pa
         await put(store)
 
 
+async def test_a_damaged_queue_of_a_newer_version_is_left_alone(filled: Path, log: io.BytesIO) -> None:
+    sql(filled, "PRAGMA user_version = 99")
+    overwrite(filled / "queue.db", leaf_pages(filled / "queue.db", "delivery")[1])
+    with pytest.raises(StoreUnavailable, match="newer version"):
+        await opened(filled, log)
+    assert set_aside(filled) == []
+
+
 def test_an_older_format_is_brought_up_to_date_in_one_step(tmp_path: Path) -> None:
     newer = (*MIGRATIONS, ["ALTER TABLE message ADD COLUMN colour TEXT DEFAULT 'red'"])
     broken = (*newer, ["CREATE TABLE fine (x)", "CREATE TABLE message (x)"])
