@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-CONTENT_OCTETS = 262144
-"""What one read takes of content: as much as one write to the spool file."""
+CONTENT_OCTETS = 65536
+"""What one read takes of content: what a kernel has ready at a time. Twice as much costs 17 us more for each
+read, however little comes, because the C library then maps and unmaps memory for it (measured on Linux)."""
 
 NO_ROOM = Reply(452, "Insufficient system storage, try again later", "4.3.1")
 HEADER_TOO_BIG = Reply(552, "The header is too large", "5.3.4")
