@@ -149,6 +149,14 @@ class Conversation:
             await self.stream.send_all(data)
             self._deadline.at = math.inf
 
+    def last_words(self) -> bytes:
+        """What is still to be sent when the conversation has ended: replies it owes, and the farewell.
+
+        A reply that was decided comes first, so that no 421 is taken for the answer to a stored message.
+        """
+        owed = self._protocol.data_to_send()
+        return owed if self.farewell is None else owed + self.farewell.encode()
+
     @property
     def is_idle(self) -> bool:
         """Whether it waits for the client with no transaction under way."""

@@ -232,7 +232,7 @@ async def _decide(conversation: Conversation, transaction: Transaction) -> None:
         await conversation.settle("data_post", verdict)
         return
     hook = "queue_outbound" if connection.relaying else "queue"
-    if hooks.may_wait(hook) or hooks.may_wait("queue_ok"):
+    if any(map(hooks.may_wait, (hook, "queue_ok", "reset_transaction"))):
         await _commit_shielded(conversation, transaction, hook)
     else:
         await _commit(conversation, transaction, hook)
@@ -252,7 +252,7 @@ async def _commit(conversation: Conversation, transaction: Transaction, hook: st
 
 
 async def _commit_shielded(conversation: Conversation, transaction: Transaction, hook: str) -> None:
-    """The same where plugins may wait: cut short by nothing but a deadline of its own."""
+    """The same where plugins may wait: cut short by nothing but a deadline of its own, and told at once."""
     deadline = trio.current_time() + conversation.terms.commit_timeout_s
     transaction.reply = None
     with trio.CancelScope(shield=True, deadline=deadline) as scope:

@@ -97,7 +97,7 @@ class Service:
         if refusal is not None:
             self.log.notice("connection refused", remote=host, reason=refusal.value)
             if not arrival.terms.is_tls_implicit:
-                await _say_last_words(arrival.stream, _TOO_MANY[refusal])
+                await _say_last_words(arrival.stream, _TOO_MANY[refusal].encode())
             return
         try:
             if await shake_hands_first(arrival, self.log):
@@ -151,8 +151,8 @@ class Service:
         """Say what is owed, and tell the plugins. Runs shielded; each part has its own bound."""
         connection, stream = conversation.connection, conversation.stream
         try:
-            if conversation.farewell is not None:
-                await _say_last_words(stream, conversation.farewell)
+            if words := conversation.last_words():
+                await _say_last_words(stream, words)
             await conversation.reset_transaction()
             await self.hooks.disconnect(connection)
             self._log_connection(connection, ending)
@@ -237,12 +237,12 @@ async def _close(stream: trio.abc.Stream) -> None:
         await trio.aclose_forcefully(stream)
 
 
-async def _say_last_words(stream: trio.abc.Stream, reply: Reply) -> None:
+async def _say_last_words(stream: trio.abc.Stream, words: bytes) -> None:
     with (
         trio.move_on_after(LAST_WORDS_S, shield=True),
         suppress(trio.BrokenResourceError, trio.ClosedResourceError),
     ):
-        await stream.send_all(reply.encode())
+        await stream.send_all(words)
 
 
 async def _linger(stream: trio.abc.Stream) -> None:

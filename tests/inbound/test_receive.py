@@ -214,3 +214,17 @@ async def test_a_client_that_leaves_within_content_leaves_nothing(tmp_path: Path
             await client.send(b"x" * 600_000)
         assert list((tmp_path / "spool").iterdir()) == []
     assert accept.messages == []
+
+
+async def test_the_client_is_told_before_a_slow_plugin_sees_the_end_of_the_transaction(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    class SlowReset(Plugin):
+        @hookimpl
+        async def hook_reset_transaction(self) -> None:
+            await trio.sleep(20)
+
+    async with talking(tmp_path, SlowReset, Accept()) as client:
+        began = trio.current_time()
+        assert (await client.hand_over("a@b.test", ["b@example.com"], MESSAGE))[-1].code == 250
+        assert trio.current_time() - began < 1

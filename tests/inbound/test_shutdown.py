@@ -95,3 +95,48 @@ async def test_plugins_are_told_of_the_end(tmp_path: Path) -> None:
     async with serving(tmp_path, Told) as server, connect(server) as client:
         await client.reply()
     assert told == ["disconnect", "shutdown"]
+
+
+async def test_a_reply_that_is_still_owed_comes_before_the_farewell(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    class SlowReset(Plugin):
+        @hookimpl
+        async def hook_reset_transaction(self) -> None:
+            await trio.sleep(20)
+
+    accept = Accept()
+    async with (
+        serving(tmp_path, SlowReset, accept, smtp={"shutdown_timeout": "1s"}) as server,
+        connect(server) as client,
+    ):
+        await greeted(client)
+        await play(
+            "C: MAIL FROM:<a@b.test>\nC: RCPT TO:<b@example.com>\nC: DATA\nS: 250 *\nS: 250 *\nS: 354 *",
+            client,
+        )
+        await client.send(b".\r\n")
+        await trio.testing.wait_all_tasks_blocked()
+        server.stop()
+        await play("S: 250 2.0.0 *\nS: 421 4.3.2 *\nS: EOF", client, timeout_s=100)
+    assert len(accept.messages) == 1
+
+
+async def test_replies_to_a_group_come_before_the_farewell(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    class SlowRcpt(Plugin):
+        @hookimpl
+        async def hook_rcpt(self) -> Verdict:
+            await trio.sleep(25)
+            return OK
+
+    async with (
+        serving(tmp_path, SlowRcpt, smtp={"shutdown_timeout": "1s"}) as server,
+        connect(server) as client,
+    ):
+        await greeted(client)
+        await client.send(b"MAIL FROM:<a@b.test>\r\nRCPT TO:<b@example.com>\r\n")
+        await trio.testing.wait_all_tasks_blocked()
+        server.stop()
+        await play("S: 250 2.1.0 *\nS: 421 4.3.2 *\nS: EOF", client, timeout_s=100)
