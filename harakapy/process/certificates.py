@@ -15,10 +15,11 @@ def open_certificates(settings: Settings, log: Logger) -> CertificateStore | Non
     """The certificates that the settings name; None if they name none.
 
     A file that is broken later keeps the certificate that it had, with an error in the log. Raises
-    ConfigError with every file that cannot be used.
+    ConfigError with every file that cannot be used, and every listener that cannot do without one.
     """
     tls = settings.tls
     if not tls.has_certificate:
+        _refuse_implicit_tls(settings)
         return None
     source = tls.directory or [(pair.certificate, pair.key) for pair in tls.certificates]
     try:
@@ -39,3 +40,14 @@ def open_certificates(settings: Settings, log: Logger) -> CertificateStore | Non
     except ValueError as error:
         problems = [Problem(settings.file, "tls", str(error))]
     raise ConfigError(problems)
+
+
+def _refuse_implicit_tls(settings: Settings) -> None:
+    """A listener that is to begin with TLS must not fall back to clear text."""
+    problems = [
+        Problem(settings.file, f"listen[{number}].tls", "needs a certificate in [tls]", given='"implicit"')
+        for number, listen in enumerate(settings.listen)
+        if listen.tls == "implicit"
+    ]
+    if problems:
+        raise ConfigError(problems)

@@ -174,6 +174,10 @@ class Server:
         has_submission = any(listen.role == "submission" for listen in self._listen)
         if has_submission and not self.hooks.is_implemented("auth"):
             found.append("no plugin answers hook_auth: nobody can log in at a listener for submission")
+        if self._certificates is None and any(
+            listen.role == "submission" and not listen.auth_without_tls for listen in self._listen
+        ):
+            found.append("no certificate in [tls]: nobody can log in at a listener for submission")
         return found
 
     def notes_on_settings(self) -> list[str]:

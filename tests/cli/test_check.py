@@ -98,3 +98,20 @@ def test_a_check_writes_nothing(file: Path) -> None:
     file.write_text('plugins = ["rcpt_to_in_host_list", "queue_maildir"]\n[log]\nfile = "mail.log"\n')
     assert check(file).exit_code == 0
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_listener_that_begins_with_tls_needs_a_certificate(file: Path) -> None:
+    file.write_text(
+        '[[listen]]\naddress = "127.0.0.1:0"\n[[listen]]\naddress = "127.0.0.1:0"\ntls = "implicit"\n'
+    )
+    result = check(file)
+    assert result.exit_code == 1
+    assert f'{file}: listen[1].tls: needs a certificate in [tls] (got "implicit")' in result.output
+
+
+def test_submission_where_nobody_can_log_in_is_warned_of(file: Path) -> None:
+    file.write_text('[[listen]]\naddress = "127.0.0.1:0"\nrole = "submission"\n')
+    result = check(file)
+    assert "warning: no certificate in [tls]: nobody can log in at a listener for submission" in result.output
+    file.write_text(file.read_text() + "auth_without_tls = true\n")
+    assert "no certificate in [tls]: nobody" not in check(file).output
