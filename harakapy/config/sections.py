@@ -202,8 +202,8 @@ class SmtpSettings(Section):
         20,
         ge=1,
         description=(
-            "Commands refused with 5xx before the connection is ended with 421. An honest client gets a "
-            "few; 20 is also Postfix's hard limit."
+            "Commands that are unknown, malformed or out of order before the connection is ended with 421. "
+            "What plugins refuse does not count. An honest client has none; 20 is Postfix's hard limit."
         ),
     )
     max_junk_commands: Count = Field(

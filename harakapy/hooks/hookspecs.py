@@ -209,14 +209,14 @@ def hook_helo(connection: Connection, host: str) -> Verdict | None:
     Answers:
         OK: 250 {hostname} Hello {client}; no further plugin is asked.
         CONT: 250 {hostname} Hello {client}.
-        DENY: 550 5.7.1 HELO denied; the name is forgotten.
-        DENYSOFT: 450 4.7.1 HELO denied; the name is forgotten.
+        DENY: 550 5.7.1 HELO denied; the name from before stays.
+        DENYSOFT: 450 4.7.1 HELO denied; the name from before stays.
         DENYDISCONNECT: 550 5.7.1 HELO denied; closes.
         DENYSOFTDISCONNECT: 450 4.7.1 HELO denied; closes.
     Kind: decide.
     Not known yet: the transaction.
     Source: RFC 5321 4.1.1.1.
-    Haraka: helo.
+    Haraka: helo. There a denial also forgets an earlier name.
     """
 
 
@@ -231,14 +231,14 @@ def hook_ehlo(connection: Connection, host: str) -> Verdict | None:
     Answers:
         OK: 250 {hostname} Hello {client}, and the capabilities; no further plugin is asked.
         CONT: 250 {hostname} Hello {client}, and the capabilities.
-        DENY: 550 5.7.1 EHLO denied; the name is forgotten.
-        DENYSOFT: 450 4.7.1 EHLO denied; the name is forgotten.
+        DENY: 550 5.7.1 EHLO denied; the name from before stays.
+        DENYSOFT: 450 4.7.1 EHLO denied; the name from before stays.
         DENYDISCONNECT: 550 5.7.1 EHLO denied; closes.
         DENYSOFTDISCONNECT: 450 4.7.1 EHLO denied; closes.
     Kind: decide.
     Not known yet: the transaction.
     Source: RFC 5321 4.1.1.1.
-    Haraka: ehlo.
+    Haraka: ehlo. There a denial also forgets an earlier name.
     """
 
 

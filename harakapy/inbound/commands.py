@@ -61,12 +61,12 @@ async def _introduce(conversation: Conversation, command: Helo | Ehlo) -> None:
         conversation.count_junk()
     await conversation.reset_transaction()
     conversation.mechanisms = ()
-    connection.hello = Hello(command.verb, command.host)
+    before, connection.hello = connection.hello, Hello(command.verb, command.host)
     hook = "ehlo" if isinstance(command, Ehlo) else "helo"
     ask = conversation.hooks.ehlo if hook == "ehlo" else conversation.hooks.helo
     verdict = await ask(connection, command.host)
     if verdict.is_denial:
-        connection.hello = Hello()
+        connection.hello = before  # a refused command has not happened (RFC 5321 4.1.4)
         await conversation.settle(hook, verdict)
     elif hook == "helo":
         await conversation.settle(hook, verdict, **_hello_words(conversation))

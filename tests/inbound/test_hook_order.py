@@ -174,18 +174,25 @@ async def test_capabilities_can_be_added_and_removed(tmp_path: Path) -> None:
         )
 
 
-async def test_a_refused_hello_is_forgotten(tmp_path: Path) -> None:
+async def test_a_refused_hello_has_not_happened(tmp_path: Path) -> None:
+    names: list[str] = []
+
     class Strict(Plugin):
         @hookimpl
         def hook_helo(self, host: str) -> Verdict | None:
             return DENY if host == "bad.test" else None
 
+        @hookimpl
+        def hook_mail(self, connection: Connection) -> None:
+            names.append(connection.hello.host)
+
     async with serving(tmp_path, Strict) as server, connect(server) as client:
         await play(
             "S: 220 *\nC: HELO bad.test\nS: 550 5.7.1 HELO denied\nC: MAIL FROM:<>\nS: 503 *\n"
-            "C: HELO good.test\nS: 250 *\nC: MAIL FROM:<>\nS: 250 *",
+            "C: HELO good.test\nS: 250 *\nC: HELO bad.test\nS: 550 *\nC: MAIL FROM:<>\nS: 250 *",
             client,
         )
+    assert names == ["good.test"]
 
 
 async def test_a_task_of_a_plugin_ends_with_the_connection_and_cannot_break_it(tmp_path: Path) -> None:
