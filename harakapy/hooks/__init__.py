@@ -17,6 +17,7 @@ from harakapy.hooks.plugin import Plugin, PluginConfig
 from harakapy.hooks.registry import PluginOptions, RegistrationError, Registry, hook_specs
 from harakapy.hooks.results import PluginResults, Results
 from harakapy.hooks.spec import HookSpec, Kind, OnFault
+from harakapy.hooks.subject import Subject
 from harakapy.hooks.verdict import (
     CONT,
     DELAY,
@@ -38,5 +39,6 @@ __all__ = [
     "GROUP", "HOOK_NEXT", "NEXT_HOOK", "OK", "Action", "Chain", "HookFault", "HookSpec", "Hooks",
     "IllegalAnswer", "InstalledPlugin", "Kind", "Link", "Notes", "OnError", "OnFault", "Plugin",
     "PluginConfig", "PluginNotFound", "PluginOptions", "PluginResults", "RegistrationError", "Registry",
-    "Results", "Role", "Verdict", "find_plugin", "hook_specs", "hookimpl", "installed_plugins", "plugin_name",
+    "Results", "Role", "Subject", "Verdict", "find_plugin", "hook_specs", "hookimpl", "installed_plugins",
+    "plugin_name",
 ]  # fmt: skip

@@ -17,13 +17,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeVar
 
-from harakapy.hooks.results import PluginResults, Results
+from harakapy.hooks.results import PluginResults
 from harakapy.hooks.spec import PREFIX
+from harakapy.hooks.subject import Subject
 
 if TYPE_CHECKING:
     from harakapy.log import Logger
@@ -37,14 +38,6 @@ class PluginConfig(BaseModel):
 
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel, default=PluginConfig)
-
-
-class HasResults(Protocol):
-    """A connection or a transaction."""
-
-    @property
-    def results(self) -> Results:
-        """What each plugin found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +111,7 @@ class Plugin(Generic[ConfigT]):
         name = hook if hook.startswith(PREFIX) else PREFIX + hook
         self.registrations.append(Registration(name, function, tryfirst, trylast, timeout_s))
 
-    def results(self, subject: HasResults) -> PluginResults:
+    def results(self, subject: Subject) -> PluginResults:
         """This plugin's findings on a connection or a transaction."""
         return PluginResults(subject.results, self.name)
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import trio
 
-from harakapy.hooks import Notes, Results
+from harakapy.hooks import Subject
 from harakapy.inbound.transaction import Transaction
 from harakapy.log import Logger
 from harakapy.net import SocketAddress
@@ -72,7 +72,7 @@ class MessageCount:
     reject: int = 0
 
 
-class Connection:
+class Connection(Subject):
     """One client, from accept to close.
 
     ``uuid`` names it in the log. ``transaction`` is the one under way, or None. ``capabilities`` is the list
@@ -83,13 +83,13 @@ class Connection:
     """
 
     __slots__ = (
-        "_log", "_notes", "_nursery", "_relaying", "_relaying_before", "_results", "auth_mechanism",
-        "auth_user", "capabilities", "early_talker", "errors", "hello", "local", "message_count",
-        "pipelining", "proxy", "remote", "server", "started_at", "tls", "transaction", "transaction_count",
-        "uuid",
+        "_log", "_nursery", "_relaying", "_relaying_before", "auth_mechanism", "auth_user", "capabilities",
+        "early_talker", "errors", "hello", "local", "message_count", "pipelining", "proxy", "remote",
+        "server", "started_at", "tls", "transaction", "transaction_count", "uuid",
     )  # fmt: skip
 
     def __init__(self, server: Server, log: Logger, remote: Remote, local: Local, started_at: float) -> None:
+        super().__init__()
         self.uuid = str(uuid4()).upper()
         self.server = server
         self.remote = remote
@@ -109,8 +109,6 @@ class Connection:
         self.auth_mechanism = ""
         self._relaying = self._relaying_before = False
         self._log = log
-        self._notes: Notes | None = None
-        self._results: Results | None = None
         self._nursery: trio.Nursery | None = None
 
     @property
@@ -118,20 +116,6 @@ class Connection:
         """A logger whose lines carry the uuid of the transaction under way, or of the connection."""
         transaction = self.transaction
         return self._log.bind(uuid=self.uuid if transaction is None else transaction.uuid)
-
-    @property
-    def notes(self) -> Notes:
-        """What plugins write down for one another; ends with the connection."""
-        if self._notes is None:
-            self._notes = Notes()
-        return self._notes
-
-    @property
-    def results(self) -> Results:
-        """What each plugin found on this connection."""
-        if self._results is None:
-            self._results = Results()
-        return self._results
 
     @property
     def relaying(self) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from harakapy.hooks import Notes, Results
+from harakapy.hooks import Subject
 from harakapy.mail import Content, Header
 from harakapy.smtp import Address, MailParameters, RcptParameters, Reply
 
 
-class Transaction:
+class Transaction(Subject):
     """What plugins see of one message. The names are Haraka's.
 
     ``uuid`` is the connection's with the number of the transaction behind it. ``rcpt_to`` holds the accepted
@@ -19,11 +19,12 @@ class Transaction:
     """
 
     __slots__ = (
-        "_content", "_notes", "_results", "data_bytes", "is_relaying", "mail_from", "mail_params",
-        "rcpt_params", "rcpt_refused", "rcpt_to", "reply", "skipped_plugins", "started_at", "uuid",
+        "_content", "data_bytes", "is_relaying", "mail_from", "mail_params", "rcpt_params", "rcpt_refused",
+        "rcpt_to", "reply", "skipped_plugins", "started_at", "uuid",
     )  # fmt: skip
 
     def __init__(self, uuid: str, mail_from: Address, mail_params: MailParameters, started_at: float) -> None:
+        super().__init__()
         self.uuid = uuid
         self.mail_from = mail_from
         self.mail_params = mail_params
@@ -36,22 +37,6 @@ class Transaction:
         self.started_at = started_at
         self.reply: Reply | None = None
         self._content: Content | None = None
-        self._notes: Notes | None = None
-        self._results: Results | None = None
-
-    @property
-    def notes(self) -> Notes:
-        """What plugins write down for one another; ends with the transaction."""
-        if self._notes is None:
-            self._notes = Notes()
-        return self._notes
-
-    @property
-    def results(self) -> Results:
-        """What each plugin found in this transaction."""
-        if self._results is None:
-            self._results = Results()
-        return self._results
 
     @property
     def content(self) -> Content:

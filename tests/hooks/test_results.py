@@ -2,17 +2,12 @@ import re
 
 import pytest
 
-from harakapy.hooks import Plugin, Results
+from harakapy.hooks import Plugin, Results, Subject
 from harakapy.hooks.results import LISTS
 
 
 class Checker(Plugin):
     name = "checker"
-
-
-class Holder:
-    def __init__(self) -> None:
-        self.results = Results()
 
 
 @pytest.mark.parametrize("key", LISTS)
@@ -94,7 +89,7 @@ def test_a_plugin_is_named_by_its_name_or_given_as_itself() -> None:
 
 
 def test_a_plugin_s_own_view_says_the_same() -> None:
-    holder = Holder()
+    holder = Subject()
     own = Checker().results(holder)
     own.add(pass_="rdns", score=1)
     own.incr(score=2)
