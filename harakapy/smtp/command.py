@@ -51,25 +51,7 @@ from harakapy.smtp.verbs import (
     Vrfy,
 )
 
-__all__ = [
-    "Auth",
-    "Bdat",
-    "Command",
-    "Data",
-    "Ehlo",
-    "Expn",
-    "Helo",
-    "Help",
-    "Mail",
-    "Noop",
-    "Quit",
-    "Rcpt",
-    "Rset",
-    "StartTls",
-    "Unrecognized",
-    "Vrfy",
-    "parse_command",
-]
+__all__ = ["parse_command"]
 
 MAX_HOST: Final = 255
 """Octets of the name in HELO and EHLO (RFC 5321 4.5.3.1.2)."""

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harakapy.smtp.address import NULL_PATH, Address, parse_forward_path, parse_reverse_path
-from harakapy.smtp.command import (
+from harakapy.smtp import (
     Auth,
     Bdat,
     Command,
@@ -29,6 +28,7 @@ from harakapy.smtp.command import (
     Vrfy,
     parse_command,
 )
+from harakapy.smtp.address import NULL_PATH, Address, parse_forward_path, parse_reverse_path
 from harakapy.smtp.errors import LocalProtocolError, RemoteProtocolError
 from harakapy.smtp.parameters import Body, MailParameters, Notify, RcptParameters
 
