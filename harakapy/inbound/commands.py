@@ -42,7 +42,7 @@ TOO_MANY_RECIPIENTS = Reply(452, "Too many recipients, send the rest in another 
 TOO_BIG = Reply(552, "Message too big!", "5.3.4")
 NOT_EXPANDED = Reply(502, "Lists are not expanded here", "5.5.1")
 NO_SUCH_HOOK = Reply(451, "Temporary failure, try again later", "4.3.0")
-HELP = Reply(214, ("EHLO HELO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP", "See RFC 5321"), "2.0.0")
+VERBS = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP"
 
 
 async def helo(conversation: Conversation, command: Helo) -> None:
@@ -167,9 +167,10 @@ async def expn(conversation: Conversation, command: Expn) -> None:
 
 
 async def show_help(conversation: Conversation, command: Help) -> None:
-    """HELP: the commands there are."""
+    """HELP: the commands there are, for this client now."""
     conversation.count_junk()
-    conversation.send(HELP)
+    extra = sorted({"AUTH", "STARTTLS"} & conversation.extensions)
+    conversation.send(Reply(214, (" ".join([VERBS, *extra]), "See RFC 5321"), "2.0.0"))
 
 
 async def leave(conversation: Conversation, command: Quit) -> None:

@@ -84,14 +84,15 @@ class Conversation:
         self.reception: Reception | None = None
         self.stream = arrival.stream
         self._deadline = deadline
-        self._protocol = ServerProtocol(self.terms.limits, self._extensions())
+        self._protocol = ServerProtocol(self.terms.limits, self.extensions)
         if arrival.received:
             self._protocol.receive_data(arrival.received)
         self._loop_reply: Reply | None = None
         self._junk = 0
         self._is_waiting = False
 
-    def _extensions(self) -> frozenset[str]:
+    @property
+    def extensions(self) -> frozenset[str]:
         """What the protocol object lets pass. AUTH is refused by us if there should be TLS first."""
         extensions = self.terms.extensions
         if self.connection.tls is not None:
@@ -198,7 +199,7 @@ class Conversation:
         self.connection.hello = Hello()
         self.connection.log_out()
         self.connection.tls = stream.state
-        self._protocol.extensions = self._extensions()
+        self._protocol.extensions = self.extensions
 
     def substitute(self, command: Command) -> None:
         """Treat the event handed out last as this command."""

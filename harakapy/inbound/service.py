@@ -33,6 +33,8 @@ LAST_WORDS_S = 1.0  # picked: to hand the kernel a reply takes no time at all, u
 LINGER_S = 2.0  # picked: one slow round trip for a client that is still sending to read why it was refused
 LINGER_OCTETS = 1 << 20
 
+LOGGED_RECIPIENTS = 50  # picked: enough to find a message in the log, and one line stays one line
+
 _TOO_MANY = {
     Refusal.TOTAL: Reply(421, "Too many connections, try again later", "4.7.0"),
     Refusal.ADDRESS: Reply(421, "Too many connections from your address, try again later", "4.7.0"),
@@ -199,6 +201,7 @@ class Service:
                 "status": status,
                 "sender": transaction.mail_from.path,
                 "recipients": len(transaction.rcpt_to),
+                "to": ",".join([address.original for address in transaction.rcpt_to[:LOGGED_RECIPIENTS]]),
                 "octets": transaction.data_bytes,
                 "took_s": trio.current_time() - transaction.started_at,
             }

@@ -82,10 +82,12 @@ async def test_a_message_comes_over_starttls_and_says_so(tmp_path: Path, authori
         client = Client(plain)
         await client.reply()
         assert "STARTTLS" in (await client.command("EHLO client.test")).lines
+        assert "STARTTLS" in (await client.command("HELP")).text
         assert str(await client.command("STARTTLS")) == "220 2.0.0 Ready to start TLS"
         client = Client(encrypted(plain, authority))
         assert (await client.command("MAIL FROM:<>")).code == 503
         assert "STARTTLS" not in (await client.command("EHLO client.test")).lines
+        assert "STARTTLS" not in (await client.command("HELP")).text
         assert (await client.command("STARTTLS")).code == 500
         replies = await client.hand_over("a@b.test", ["b@example.com"], MESSAGE)
         assert replies[-1].code == 250

@@ -1,13 +1,14 @@
 """A server as part of a program: sockets, streams in memory, and nothing that two of them share."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from harakapy import DENY, OK, ConfigError, Plugin, PluginConfig, Server, Settings, hookimpl
-from harakapy.log import silent_logger
+from harakapy import DENY, OK, ConfigError, Plugin, PluginConfig, Server, Settings, Verdict, hookimpl
+from harakapy.log import StreamTarget, open_logger, silent_logger
 from harakapy.process import StartRefused
 from harakapy.testing import Client, connect
 
@@ -192,3 +193,26 @@ def test_warnings_tell_what_no_plugin_does(tmp_path: Path) -> None:
     first, second = Server(settings(tmp_path), log=silent_logger()).warnings()
     assert "hook_rcpt" in first
     assert "hook_queue" in second
+
+
+async def test_the_line_of_a_message_names_sender_and_recipients(tmp_path: Path) -> None:
+    class Accept(Plugin):
+        @hookimpl
+        def hook_rcpt(self) -> Verdict:
+            return OK
+
+        @hookimpl
+        def hook_queue(self) -> Verdict:
+            return OK
+
+    written = io.BytesIO()
+    log = open_logger(target=StreamTarget(written))
+    async with (
+        Server(settings(tmp_path), plugins=[Accept], log=log).running() as server,
+        connect(server) as client,
+    ):
+        await client.reply()
+        await client.command("HELO client.test")
+        await client.hand_over("a@b.test", ["c@d.test", '"e f"@g.test'], b"Subject: x\r\n\r\n")
+    [line] = [line for line in written.getvalue().decode().splitlines() if "] message " in line]
+    assert ' status=accepted sender=<a@b.test> recipients=2 to="c@d.test,\\"e f\\"@g.test" octets=14 ' in line
