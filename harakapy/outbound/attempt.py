@@ -1,0 +1,58 @@
+"""What one host said to one recipient's delivery, or what happened instead of an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from harakapy.mail.status import EnhancedStatus
+from harakapy.smtp import Reply
+
+__all__ = ["Answer", "HostFailed", "Phase"]
+
+
+class Phase(Enum):
+    """How far an attempt had come when it got its answer, in the order of the dialogue."""
+
+    LOOKUP = "looking up where to go"
+    CONNECT = "connecting"
+    TLS = "starting TLS"
+    GREETING = "waiting for the greeting"
+    HELLO = "saying EHLO"
+    AUTH = "logging in"
+    MAIL = "giving the sender"
+    RCPT = "giving the recipient"
+    DATA = "asking to send the content"
+    CONTENT = "sending the content"
+    DOT = "waiting for the answer to the content"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The end of an attempt for one recipient at one host.
+
+    ``reply`` is the host's, None if it gave none; then ``text`` tells what happened, in words that are safe
+    to print, and ``status`` what is known about it: its class says whether that is permanent. ``host`` names
+    who answered: its name and address, such as ``mx.example.com[192.0.2.1]``; ``""`` if nobody did.
+    ``is_dsn_passed_on`` says that the host took over the duty to report (RFC 3461 5.2.2).
+    """
+
+    phase: Phase
+    reply: Reply | None = None
+    text: str = ""
+    status: EnhancedStatus | None = None
+    host: str = ""
+    is_dsn_passed_on: bool = False
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the host has taken the message for this recipient."""
+        return self.phase is Phase.DOT and self.reply is not None and self.reply.is_positive
+
+
+class HostFailed(Exception):
+    """A session with a host could not be had, which is no recipient's fault: ``answer`` tells why."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.text or str(answer.reply))
+        self.answer = answer
