@@ -17,6 +17,7 @@ from harakapy.hooks.verdict import CONT, Verdict
 if TYPE_CHECKING:
     from harakapy.inbound.connection import Connection
     from harakapy.log import Logger, LogRecord
+    from harakapy.outbound.hmail import Bounce, Deferral, Handover, HMail
     from harakapy.process.server import Server
     from harakapy.smtp import Address, MailParameters, RcptParameters, Reply
     from harakapy.smtp.sasl import Credentials
@@ -183,3 +184,29 @@ class Hooks:
     async def reset_transaction(self, connection: Connection) -> None:
         """See `hookspecs.hook_reset_transaction`."""
         await self._observe("reset_transaction", connection)
+
+    # The life of a message that goes out.
+
+    async def pre_send_trans_email(self, hmail: HMail) -> None:
+        """See `hookspecs.hook_pre_send_trans_email`."""
+        await self._observe("pre_send_trans_email", hmail)
+
+    async def send_email(self, hmail: HMail) -> Verdict:
+        """See `hookspecs.hook_send_email`. DELAY carries the seconds in ``value``."""
+        return await self._decide("send_email", hmail)
+
+    async def get_mx(self, hmail: HMail, domain: str) -> Verdict:
+        """See `hookspecs.hook_get_mx`. OK carries the next hops in ``value``."""
+        return await self._decide("get_mx", hmail, domain)
+
+    async def delivered(self, hmail: HMail, delivery: Handover) -> None:
+        """See `hookspecs.hook_delivered`."""
+        await self._observe("delivered", hmail, delivery)
+
+    async def deferred(self, hmail: HMail, deferral: Deferral) -> Verdict:
+        """See `hookspecs.hook_deferred`. DELAY carries the seconds in ``value``."""
+        return await self._decide("deferred", hmail, deferral)
+
+    async def bounce(self, hmail: HMail, error: Bounce) -> Verdict:
+        """See `hookspecs.hook_bounce`."""
+        return await self._decide("bounce", hmail, error)

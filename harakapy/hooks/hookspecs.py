@@ -23,6 +23,7 @@ from harakapy.smtp.sasl import ScramSecret
 if TYPE_CHECKING:
     from harakapy.inbound.connection import Connection
     from harakapy.log import LogRecord
+    from harakapy.outbound.hmail import Bounce, Deferral, Handover, HMail
     from harakapy.process.server import Server
     from harakapy.smtp import Address, MailParameters, RcptParameters, Reply
     from harakapy.smtp.sasl import Credentials
@@ -672,13 +673,12 @@ def hook_deny(connection: Connection, verdict: Verdict, plugin: str, hook: str) 
 
 
 @hookspec(OBSERVE)
-def hook_pre_send_trans_email(hmail: Any) -> None:
+def hook_pre_send_trans_email(hmail: HMail) -> None:
     """A message is about to be stored for delivery.
 
-    Fires: once a message, after Message-ID, Date and Received were added; this version has no outbound
-        engine, so nothing calls it yet.
+    Fires: once a message, reports of ours included, after Message-ID, Date and Received were added.
     Arguments:
-        hmail: the message, its recipients, notes; its header may be changed.
+        hmail: the message with all its recipients; its header and body may be changed, its notes are kept.
     Answers: none; all are called.
     Kind: observe. A faulty plugin counts as absent.
     Not known yet: the next hop.
@@ -688,12 +688,12 @@ def hook_pre_send_trans_email(hmail: Any) -> None:
 
 
 @hookspec(DECIDE, OK, DELAY, on_fault=OnFault.ABSENT)
-def hook_send_email(hmail: Any) -> Verdict | None:
+def hook_send_email(hmail: HMail) -> Verdict | None:
     """A delivery is about to be tried.
 
-    Fires: before each attempt; this version has no outbound engine, so nothing calls it yet.
+    Fires: before each attempt.
     Arguments:
-        hmail: the message, its recipients of one domain, attempts, notes.
+        hmail: the message, its recipients of one destination, attempts, notes.
     Answers:
         OK: go on, and call no further plugin of this hook.
         CONT: go on.
@@ -706,20 +706,22 @@ def hook_send_email(hmail: Any) -> Verdict | None:
 
 
 @hookspec(FIND, OK, Action.DENY, Action.DENYSOFT, on_fault=OnFault.ABSENT, finds=(object,))
-def hook_get_mx(hmail: Any, domain: str) -> Any:
+def hook_get_mx(hmail: HMail, domain: str) -> Any:
     """Where does mail for this domain go?
 
-    Fires: before each attempt, after hook_send_email; this version has no outbound engine, so nothing calls
-        it yet.
+    Fires: before each attempt, after hook_send_email, unless an operator has rerouted the mail.
     Arguments:
-        hmail: the message, its recipients of one domain, attempts, notes.
-        domain: the domain of the recipients.
+        hmail: the message, its recipients of one destination, attempts, notes.
+        domain: the domain of the recipients, in the form for DNS.
     Answers:
-        a next hop or a list of them, or OK(next hops): they are tried in this order.
-        CONT: ask DNS.
-        DENY: the recipients fail.
+        a next hop or a list of them, or OK(next hops): they are tried in the order of their preferences. A
+            next hop is a NextHop, a URL ("smtp://user:pass@host:587", "lmtp:///run/lmtp.sock"), a host name,
+            or a dictionary with Haraka's keys (exchange, port, priority, bind, bind_helo, using_lmtp,
+            auth_user, auth_pass, path).
+        CONT: ask the routes of the settings, then DNS.
+        DENY: the recipients fail; the text is the reason that their sender reads.
         DENYSOFT: the attempt is put off.
-    Kind: find. A faulty plugin counts as absent.
+    Kind: find. A faulty plugin counts as absent; after an answer that is no next hop the attempt is put off.
     Not known yet: the addresses of the hosts.
     Source: RFC 5321 5.1.
     Haraka: get_mx.
@@ -727,10 +729,10 @@ def hook_get_mx(hmail: Any, domain: str) -> Any:
 
 
 @hookspec(OBSERVE)
-def hook_delivered(hmail: Any, delivery: Any) -> None:
+def hook_delivered(hmail: HMail, delivery: Handover) -> None:
     """One or more recipients have been delivered to the next hop.
 
-    Fires: after each delivery; this version has no outbound engine, so nothing calls it yet.
+    Fires: after each delivery, before it is written down.
     Arguments:
         hmail: the message.
         delivery: host, address, port, reply, delay, recipients, TLS and authentication.
@@ -743,10 +745,10 @@ def hook_delivered(hmail: Any, delivery: Any) -> None:
 
 
 @hookspec(DECIDE, OK, DELAY, on_fault=OnFault.ABSENT)
-def hook_deferred(hmail: Any, deferral: Any) -> Verdict | None:
+def hook_deferred(hmail: HMail, deferral: Deferral) -> Verdict | None:
     """A delivery has failed for now and will be tried again.
 
-    Fires: after each such failure; this version has no outbound engine, so nothing calls it yet.
+    Fires: after each such failure.
     Arguments:
         hmail: the message.
         deferral: the planned delay in seconds, the error, the recipients concerned.
@@ -762,10 +764,10 @@ def hook_deferred(hmail: Any, deferral: Any) -> Verdict | None:
 
 
 @hookspec(DECIDE, OK, on_fault=OnFault.ABSENT)
-def hook_bounce(hmail: Any, error: Any) -> Verdict | None:
+def hook_bounce(hmail: HMail, error: Bounce) -> Verdict | None:
     """Recipients have failed for good, and a report is about to go to the sender.
 
-    Fires: after each permanent failure; this version has no outbound engine, so nothing calls it yet.
+    Fires: after each permanent failure, also when the sender wants no report.
     Arguments:
         hmail: the message.
         error: the reason, with the recipients concerned and the last reply.

@@ -14,7 +14,6 @@ SPECS = hook_specs()
 
 NOT_CALLED_YET = {
     "init_child", "init_http", "init_wss",
-    "pre_send_trans_email", "send_email", "get_mx", "delivered", "deferred", "bounce",
 }  # fmt: skip
 """Hooks whose caller is still to be written. hook_deny is called by the fold itself."""
 

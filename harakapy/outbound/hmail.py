@@ -1,0 +1,141 @@
+"""What plugins see of mail that goes out: the message, and how a delivery of it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from harakapy.hooks import Notes, Subject
+from harakapy.mail import Content, Header
+from harakapy.mail.envelope import Envelope
+from harakapy.mail.status import EnhancedStatus
+from harakapy.net.tls import TlsState
+from harakapy.queue import DeliveryRequest
+from harakapy.smtp import Address, MailParameters, RcptParameters, Reply
+
+__all__ = ["Bounce", "Deferral", "HMail", "Handover"]
+
+
+class HMail(Subject):
+    """A message on its way out, with those of its recipients that one attempt is for. Named as in Haraka.
+
+    ``uuid`` is the message's id in the queue, that of the transaction it came with. ``domain`` is where the
+    recipients are, in the form for DNS; ``""`` before the message is stored, when there may be several.
+    ``attempts`` counts this attempt too. ``queued_at`` is when the message was accepted, in seconds since
+    the epoch. ``notes`` begin as those of the transaction, as far as they are JSON; what is written later
+    lives as long as the attempt.
+    """
+
+    __slots__ = (
+        "_content", "_open_content", "attempts", "domain", "mail_from", "mail_params", "queued_at",
+        "rcpt_params", "rcpt_to", "uuid",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        uuid: str,
+        envelope: Envelope,
+        *,
+        domain: str = "",
+        attempts: int = 0,
+        queued_at: float = 0.0,
+        content: Content | None = None,
+        open_content: Callable[[str], Awaitable[Content]] | None = None,
+    ) -> None:
+        """``content`` is there before the message is stored, ``open_content`` fetches it afterwards."""
+        super().__init__()
+        self.uuid = uuid
+        self.mail_from: Address = envelope.mail_from
+        self.mail_params: MailParameters = envelope.params
+        self.rcpt_to: tuple[Address, ...] = tuple(recipient.address for recipient in envelope.rcpt_to)
+        self.rcpt_params: dict[Address, RcptParameters] = {
+            recipient.address: recipient.params for recipient in envelope.rcpt_to
+        }
+        self.domain = domain
+        self.attempts = attempts
+        self.queued_at = queued_at
+        self._content = content
+        self._open_content = open_content
+
+    @classmethod
+    def of(cls, request: DeliveryRequest, open_content: Callable[[str], Awaitable[Content]]) -> HMail:
+        """What an attempt is made for."""
+        first, message = request.deliveries[0], request.message
+        hmail = cls(
+            message.id,
+            request.envelope,
+            domain=first.domain,
+            attempts=first.attempts,
+            queued_at=message.arrived,
+            open_content=open_content,
+        )
+        if message.notes:
+            hmail._notes = Notes(message.notes)
+        return hmail
+
+    @property
+    def content(self) -> Content:
+        """The content, to read and to change, in hook_pre_send_trans_email. Raises RuntimeError later."""
+        if self._content is None:
+            raise RuntimeError("the message is stored: await hmail.open_content() to read it")
+        return self._content
+
+    @property
+    def header(self) -> Header:
+        """The header, to read and to change, in hook_pre_send_trans_email. Raises RuntimeError later."""
+        return self.content.header
+
+    async def open_content(self) -> Content:
+        """The content as it leaves, to read at any time; whoever opens it closes it.
+
+        Raises RuntimeError before the message is stored, and what `harakapy.queue.Store.open_content` raises.
+        """
+        if self._open_content is None:
+            raise RuntimeError("the message is not stored yet: its content is in hmail.content")
+        return await self._open_content(self.uuid)
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """Recipients that a host has taken over."""
+
+    host: str
+    """Its name, the path of its socket, or its address if it has no name."""
+    address: str
+    """Its numeric address; ``""`` for a unix socket."""
+    port: int
+    reply: Reply
+    """What it said to the content."""
+    delay_s: float
+    """How long the message was with us."""
+    rcpt_to: tuple[Address, ...]
+    tls: TlsState | None
+    """The TLS session, None without one."""
+    user: str
+    """Who we logged in as; ``""`` if we did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """Recipients that could not be delivered now."""
+
+    delay_s: float
+    """In how many seconds the next attempt is planned."""
+    error: str
+    """The last reply, or what happened instead; safe to print."""
+    status: EnhancedStatus | None
+    rcpt_to: tuple[Address, ...]
+    host: str
+    """Who said so; ``""`` if nobody did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounce:
+    """Recipients that are given up."""
+
+    error: str
+    """The last reply, or what happened instead; safe to print."""
+    status: EnhancedStatus | None
+    rcpt_to: tuple[Address, ...]
+    host: str
+    """Who said so; ``""`` if nobody did."""
