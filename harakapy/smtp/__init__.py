@@ -1,6 +1,8 @@
 """SMTP with no I/O (RFC 5321): bytes in, typed events out, replies in, bytes out."""
 
 from harakapy.smtp.address import NULL_PATH, Address
+from harakapy.smtp.capabilities import NO_CAPABILITIES, Capabilities
+from harakapy.smtp.client import ClientProtocol, Dialect
 from harakapy.smtp.command import parse_command
 from harakapy.smtp.content import DataDecoder, DotStuffer, LineRules
 from harakapy.smtp.dsn import Notify, OriginalRecipient, Ret, decode_xtext, encode_xtext
@@ -9,11 +11,15 @@ from harakapy.smtp.event import (
     NEED_DATA,
     AuthResponse,
     ChunkEnd,
+    Closed,
+    Connect,
     ContentChunk,
     ContentEnd,
     EndOfFile,
     NeedData,
     Refused,
+    Replied,
+    Sent,
 )
 from harakapy.smtp.parameters import (
     NO_MAIL_PARAMETERS,
@@ -35,6 +41,7 @@ from harakapy.smtp.verbs import (
     Expn,
     Helo,
     Help,
+    Lhlo,
     Mail,
     Noop,
     Quit,
@@ -46,12 +53,12 @@ from harakapy.smtp.verbs import (
 )
 
 __all__ = [
-    "NEED_DATA", "NO_MAIL_PARAMETERS", "NO_RCPT_PARAMETERS", "NULL_PATH", "Address", "Auth",
-    "AuthResponse", "Bdat", "Body", "ChunkEnd", "Command", "ContentChunk", "ContentEnd", "Data",
-    "DataDecoder", "DeliverBy", "DotStuffer", "Ehlo", "EndOfFile", "Event", "Expn", "Helo", "Help",
-    "LineRules", "LocalProtocolError", "Mail", "MailParameters", "NeedData", "Noop", "Notify",
-    "OriginalRecipient", "ProtocolError", "Quit", "Rcpt", "RcptParameters", "Refused",
-    "RemoteProtocolError", "Reply", "ReplyParser", "Ret", "Rset", "ServerLimits", "ServerProtocol",
-    "StartTls", "State", "Unrecognized", "Vrfy", "decode_xtext", "encode_xtext", "parse_command",
-    "parse_reply",
+    "NEED_DATA", "NO_CAPABILITIES", "NO_MAIL_PARAMETERS", "NO_RCPT_PARAMETERS", "NULL_PATH", "Address",
+    "Auth", "AuthResponse", "Bdat", "Body", "Capabilities", "ChunkEnd", "ClientProtocol", "Closed",
+    "Command", "Connect", "ContentChunk", "ContentEnd", "Data", "DataDecoder", "DeliverBy", "Dialect",
+    "DotStuffer", "Ehlo", "EndOfFile", "Event", "Expn", "Helo", "Help", "Lhlo", "LineRules",
+    "LocalProtocolError", "Mail", "MailParameters", "NeedData", "Noop", "Notify", "OriginalRecipient",
+    "ProtocolError", "Quit", "Rcpt", "RcptParameters", "Refused", "RemoteProtocolError", "Replied",
+    "Reply", "ReplyParser", "Ret", "Rset", "Sent", "ServerLimits", "ServerProtocol", "StartTls",
+    "State", "Unrecognized", "Vrfy", "decode_xtext", "encode_xtext", "parse_command", "parse_reply",
 ]  # fmt: skip

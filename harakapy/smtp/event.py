@@ -10,18 +10,22 @@ from enum import Enum
 from typing import Final
 
 from harakapy.smtp.reply import Reply
+from harakapy.smtp.verbs import Command, Lhlo
 
 __all__ = [
     "NEED_DATA",
     "Abandon",
     "AuthResponse",
     "ChunkEnd",
+    "Closed",
     "Connect",
     "ContentChunk",
     "ContentEnd",
     "EndOfFile",
     "NeedData",
     "Refused",
+    "Replied",
+    "Sent",
 ]
 
 
@@ -37,7 +41,7 @@ NEED_DATA: Final = NeedData.NEED_DATA
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """The connection stands. Never handed out: it is the first thing answered, with the greeting."""
+    """The connection stands: the first thing answered, with the greeting. A server does not see it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +92,29 @@ class AuthResponse:
 @dataclass(frozen=True, slots=True)
 class EndOfFile:
     """The peer has closed its side. Not answered; handed out each time from now on."""
+
+
+Sent = Command | Lhlo | Connect | AuthResponse | ContentEnd
+"""Everything of a client's that a server answers; a `Bdat` stands for its octets too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """The server has answered ``command``: what the client sees in place of commands.
+
+    ``command`` is None for a 421 that came when nothing waited for a reply. The line of an `AuthResponse` is
+    left out, being a secret. ``recipient`` is set where a server of LMTP answers for one recipient after the
+    content: the number of its RCPT in the transaction, from 0, refused ones counted.
+    """
+
+    command: Sent | None
+    reply: Reply
+    recipient: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The session is over: the server has closed it, or said 421, or answered QUIT.
+
+    Handed out each time from now on. What still waited for a reply gets none.
+    """

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from harakapy.smtp.errors import RemoteProtocolError
 
-__all__ = ["MAX_REPLY_LINE", "Reply", "ReplyParser", "parse_reply"]
+__all__ = ["MAX_REPLY_LINE", "Reply", "ReplyParser", "parse_reply", "unreadable_reply"]
 
 MAX_REPLY_LINE: Final = 512
 """Octets of a reply line that we send, code and CRLF included (RFC 5321 4.5.3.1.5)."""
@@ -194,7 +194,7 @@ class ReplyParser:
         while (line := self._next_line()) is not None:
             self._octets += len(line)
             if len(self._lines) >= _MAX_RECEIVED_LINES or self._octets > _MAX_RECEIVED_OCTETS:
-                raise _unreadable("reply too long")
+                raise unreadable_reply("reply too long")
             if self._add_line(line):
                 reply = Reply.parse_text(self._code, self._lines)
                 self._code, self._lines, self._octets = 0, [], 0
@@ -204,7 +204,7 @@ class ReplyParser:
     def _next_line(self) -> bytes | None:
         end = self._buffer.find(b"\n", self._searched)
         if max(end, len(self._buffer) if end == -1 else 0) > _MAX_RECEIVED_LINE:
-            raise _unreadable("reply line too long")
+            raise unreadable_reply("reply line too long")
         if end == -1:
             self._searched = len(self._buffer)
             return None
@@ -217,10 +217,10 @@ class ReplyParser:
         """Take one line in; True if it was the last of its reply."""
         found = _REPLY_LINE.fullmatch(line)
         if found is None:
-            raise _unreadable(f"not a reply: {line[:80]!r}")
+            raise unreadable_reply(f"not a reply: {line[:80]!r}")
         code = int(found[1])
         if self._code not in (0, code):
-            raise _unreadable(f"reply code changed from {self._code} to {code}")
+            raise unreadable_reply(f"reply code changed from {self._code} to {code}")
         self._code = code
         self._lines.append((found[3] or b"").decode("utf-8", "backslashreplace"))
         return found[2] != b"-"
@@ -235,9 +235,10 @@ def parse_reply(data: bytes) -> Reply:
     parser.receive_data(data)
     reply = parser.next_reply()
     if reply is None or parser.has_buffered_input:
-        raise _unreadable("not exactly one reply")
+        raise unreadable_reply("not exactly one reply")
     return reply
 
 
-def _unreadable(reason: str) -> RemoteProtocolError:
+def unreadable_reply(reason: str) -> RemoteProtocolError:
+    """The error of a server that is out of step: its session is over, and the verdict is "later"."""
     return RemoteProtocolError(Reply(451, "the server gave no readable answer", "4.5.0"), reason, closes=True)

@@ -13,6 +13,9 @@ How to read the states that follow:
 - 421 closes, always (RFC 5321 3.8), so it is not in the table.
 
 A kind that is not in a row cannot occur in that state.
+
+The side that sends may send a group of commands before it knows the first reply (RFC 2920), so some of them
+stand behind one that was refused. `next_state_of_sender` adds that one case to the table.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from harakapy.smtp.verbs import (
     Expn,
     Helo,
     Help,
+    Lhlo,
     Mail,
     Noop,
     Quit,
@@ -41,7 +45,7 @@ from harakapy.smtp.verbs import (
     Vrfy,
 )
 
-__all__ = ["AT_ONCE", "LAST", "TABLE", "Cell", "State", "next_state"]
+__all__ = ["AT_ONCE", "LAST", "TABLE", "Cell", "State", "next_state", "next_state_of_sender"]
 
 
 class State(Enum):
@@ -107,6 +111,7 @@ def _transaction(here: State, cells: Mapping[type, Cell]) -> Mapping[type, Cell]
         Abandon: {AT_ONCE: State.READY},
         Helo: {2: State.READY},
         Ehlo: {2: State.READY},
+        Lhlo: {2: State.READY},
         Rset: {2: State.READY},
         StartTls: {2: State.TLS},
         Auth: _NOT_IN_TRANSACTION,  # RFC 4954 4
@@ -125,7 +130,7 @@ TABLE: Final[Mapping[State, Mapping[type, Cell]]] = {
         Connect: {2: State.FRESH, 4: State.REJECTED, 5: State.REJECTED},
     },
     State.REJECTED: {  # RFC 5321 3.1: wait for QUIT, and refuse everything else
-        **dict.fromkeys((Helo, Ehlo, Mail, Rcpt, Data, Bdat, Rset, StartTls, Auth), _NO_SERVICE),
+        **dict.fromkeys((Helo, Ehlo, Lhlo, Mail, Rcpt, Data, Bdat, Rset, StartTls, Auth), _NO_SERVICE),
         **dict.fromkeys((Noop, Vrfy, Expn, Help, Unrecognized), _NO_SERVICE),
         Quit: {2: State.CLOSED},
     },
@@ -134,6 +139,7 @@ TABLE: Final[Mapping[State, Mapping[type, Cell]]] = {
         {
             Helo: {2: State.READY},
             Ehlo: {2: State.READY},
+            Lhlo: {2: State.READY},
             Rset: {2: State.FRESH},
             StartTls: _NO_HELLO,
             Auth: _NO_HELLO,
@@ -148,6 +154,7 @@ TABLE: Final[Mapping[State, Mapping[type, Cell]]] = {
         {
             Helo: {2: State.READY},
             Ehlo: {2: State.READY},
+            Lhlo: {2: State.READY},
             Rset: {2: State.READY},
             StartTls: {2: State.TLS},
             Auth: {2: State.READY, 3: State.AUTH},
@@ -218,3 +225,23 @@ def next_state(state: State, kind: type, code: int) -> State | None:
         return None
     following = cell.get(code // 100)
     return state if following is None and code >= 400 else following
+
+
+_BEHIND_A_REFUSAL: Final[Mapping[tuple[type, int], State]] = {(Data, 3): State.DATA, (Mail, 2): State.MAIL}
+
+
+def next_state_of_sender(state: State, sent: type, code: int, *, chunk: int = AT_ONCE) -> State | None:
+    """The same for the side that sent the event, and now has the reply to it.
+
+    What the table refuses in ``state`` was sent in a group, before the refusal of what it needed was known:
+    whatever its reply, nothing has happened. But a 354 to DATA must be followed by content, though all
+    recipients were refused (RFC 2920 3.1), and a 250 to MAIL begins a transaction.
+
+    A BDAT has one reply, to its octets; ``chunk`` is `LAST` if it is the last one.
+    """
+    cell = TABLE[state].get(sent)
+    if isinstance(cell, Reply) and code != 421:
+        return _BEHIND_A_REFUSAL.get((sent, code // 100), state if code // 100 != 3 else None)
+    if sent is Bdat and cell is not None and not isinstance(cell, Reply):
+        return next_state(cell[chunk], ChunkEnd, code)
+    return next_state(state, sent, code)

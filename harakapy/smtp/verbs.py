@@ -25,6 +25,7 @@ __all__ = [
     "Expn",
     "Helo",
     "Help",
+    "Lhlo",
     "Mail",
     "Noop",
     "Quit",
@@ -86,6 +87,17 @@ class Ehlo(_Line):
 
     def _text(self) -> str:
         return f"EHLO {self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lhlo(_Line):
+    """LHLO: what EHLO is in SMTP, said to a server of LMTP (RFC 2033 4.1). ``host`` as in `Helo`."""
+
+    verb: ClassVar[str] = "LHLO"
+    host: str
+
+    def _text(self) -> str:
+        return f"LHLO {self.host}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,4 +259,4 @@ Command = (
     | Auth
     | Unrecognized
 )
-"""Any command. Each has ``verb``, upper-case, and ``to_bytes()``."""
+"""Any command of SMTP. Each has ``verb``, upper-case, and ``to_bytes()``. `Lhlo` is of LMTP."""
