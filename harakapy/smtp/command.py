@@ -10,7 +10,6 @@ end of a line, verbs in any case, any printable word as the name in HELO and EHL
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -32,6 +31,7 @@ from harakapy.smtp.parameters import (
     RcptParameters,
 )
 from harakapy.smtp.reply import Reply
+from harakapy.smtp.sasl.strict_base64 import decode_base64
 from harakapy.smtp.verbs import (
     Auth,
     Bdat,
@@ -237,12 +237,10 @@ def _parse_auth(argument: str) -> Auth:
         raise _syntax("AUTH mechanism [initial-response]")
     if not space:
         return Auth(mechanism.upper())
-    if initial == "=":
-        return Auth(mechanism.upper(), b"")
-    try:
-        return Auth(mechanism.upper(), binascii.a2b_base64(initial.encode(), strict_mode=True))
-    except binascii.Error:
-        raise _refused(501, "5.5.2", "the initial response is not base64") from None
+    response = b"" if initial == "=" else decode_base64(initial.encode())
+    if response is None or not initial:
+        raise _refused(501, "5.5.2", "the initial response is not base64")
+    return Auth(mechanism.upper(), response)
 
 
 _ARGUMENT_PARSERS: Final[dict[str, Callable[[str], Command]]] = {

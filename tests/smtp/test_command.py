@@ -273,6 +273,7 @@ def test_malformed_argument_is_refused(line: str) -> None:
         "AUTH PLAIN A",
         "AUTH PLAIN AGEAYg",
         "AUTH PLAIN AGEAYg===",
+        "AUTH PLAIN AGEAYh==",  # bits behind the end
         "AUTH PLAIN AGE AYg==",
         "AUTH PLAIN ====",
         "AUTH PLAIN  AGEAYg==",
