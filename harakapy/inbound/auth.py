@@ -48,6 +48,7 @@ UNKNOWN = Reply(504, "authentication mechanism not offered", "5.5.4")
 TOO_MANY = Reply(421, "Too many failed logins, closing connection", "4.7.0")
 UNAVAILABLE = Reply(454, "Temporary authentication failure", "4.7.0")
 AUTH_REQUIRED = Reply(530, "Authentication required", "5.7.0")
+TLS_AND_AUTH_REQUIRED = Reply(530, "Must issue a STARTTLS command first, then authenticate", "5.7.0")
 
 
 async def offered_mechanisms(conversation: Conversation) -> tuple[str, ...]:
@@ -64,9 +65,12 @@ async def offered_mechanisms(conversation: Conversation) -> tuple[str, ...]:
     )
 
 
-def needs_login(conversation: Conversation) -> bool:
-    """Whether the client has to log in before it may send."""
-    return conversation.terms.is_submission and not conversation.connection.auth_user
+def missing_login(conversation: Conversation) -> Reply | None:
+    """What a client is told that has to log in before it may send; None if it may."""
+    if not conversation.terms.is_submission or conversation.connection.auth_user:
+        return None
+    has_way = _may_speak_freely(conversation) or "STARTTLS" not in conversation.extensions
+    return AUTH_REQUIRED if has_way else TLS_AND_AUTH_REQUIRED  # RFC 3207 4
 
 
 async def auth(conversation: Conversation, command: Auth) -> None:

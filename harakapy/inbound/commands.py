@@ -9,7 +9,7 @@ from __future__ import annotations
 import trio
 
 from harakapy.hooks import CONT, OK, Action, Verdict
-from harakapy.inbound.auth import AUTH_REQUIRED, auth, needs_login, offered_mechanisms
+from harakapy.inbound.auth import auth, missing_login, offered_mechanisms
 from harakapy.inbound.connection import Hello
 from harakapy.inbound.conversation import Conversation, Handler
 from harakapy.inbound.outcomes import OUTCOMES
@@ -95,9 +95,9 @@ async def _capabilities(conversation: Conversation) -> list[str]:
 async def mail(conversation: Conversation, command: Mail) -> None:
     """MAIL: a transaction begins."""
     connection = conversation.connection
-    if needs_login(conversation):
+    if (refusal := missing_login(conversation)) is not None:
         conversation.count_error()
-        conversation.send(AUTH_REQUIRED)
+        conversation.send(refusal)
         return
     connection.transaction_count += 1
     uuid = f"{connection.uuid}.{connection.transaction_count}"

@@ -214,6 +214,7 @@ class Service:
     def _log_connection(self, connection: Connection, ending: str) -> None:
         if self.log.is_enabled(Level.INFO):
             counts = connection.message_count
+            login = {"user": connection.auth_user} if connection.auth_user else {}
             self.log.info(
                 "connection",
                 uuid=connection.uuid,
@@ -222,6 +223,7 @@ class Service:
                 rdns=connection.remote.host,
                 tls=connection.tls.version if connection.tls else "none",
                 hello=connection.hello.host,
+                **login,
                 relaying=connection.relaying,
                 early=connection.early_talker,
                 accepted=counts.accept,

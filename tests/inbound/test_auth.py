@@ -40,6 +40,7 @@ from harakapy.smtp.sasl import (
     ChannelBinding,
     ClientMechanism,
     CramMd5Client,
+    ExternalClient,
     LoginClient,
     OAuthBearerClient,
     PlainClient,
@@ -49,7 +50,7 @@ from harakapy.smtp.sasl import (
 )
 from harakapy.testing import Client, connect, play
 
-from .scene import MESSAGE, Accept, settings
+from .scene import MESSAGE, Accept, serving, settings
 from .test_tls import authority, calling, encrypted, listening
 
 __all__ = ["authority"]
@@ -473,6 +474,109 @@ async def test_submission_needs_a_login_before_mail(tmp_path: Path) -> None:
         assert str(await client.command("MAIL FROM:<>")) == "530 5.7.0 Authentication required"
         await client.command(f"AUTH PLAIN {plain()}")
         assert (await client.command("MAIL FROM:<>")).code == 250
+
+
+async def test_submission_without_tls_says_that_starttls_comes_first(
+    tmp_path: Path, authority: trustme.CA
+) -> None:
+    role = {"role": "submission"}
+    async with (
+        listening(tmp_path, authority, Judge(), listener=role) as server,
+        await calling(server) as socket,
+    ):
+        client = Client(socket)
+        await client.reply()
+        await client.command("EHLO client.test")
+        reply = await client.command("MAIL FROM:<>")
+        assert str(reply) == "530 5.7.0 Must issue a STARTTLS command first, then authenticate"
+        await client.command("STARTTLS")
+        client = Client(encrypted(socket, authority))
+        await client.command("EHLO client.test")
+        assert str(await client.command("MAIL FROM:<>")) == "530 5.7.0 Authentication required"
+
+
+async def test_the_summary_of_a_connection_names_who_had_logged_in(tmp_path: Path) -> None:
+    async with greeted(tmp_path, Judge()) as client:
+        await client.command(f"AUTH PLAIN {plain()}")
+        await client.command("QUIT")
+    (line,) = [line for line in (tmp_path / "log").read_text().splitlines() if " connection ending" in line]
+    assert f" user={USER} " in line
+    async with greeted(tmp_path, Judge()) as client:
+        await client.command("QUIT")
+    assert " user=" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("host", ["", "mx.test", "MX.test"])
+async def test_a_token_for_this_server_logs_in(host: str, tmp_path: Path) -> None:
+    async with greeted(tmp_path, JudgeOfAll()) as client:
+        assert (await log_in(client, OAuthBearerClient(USER, TOKEN, host, 587))).code == 235
+
+
+async def test_a_token_for_another_server_is_refused_and_shown_to_no_plugin(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    judge = JudgeOfAll()
+    async with greeted(tmp_path, judge) as client:
+        mechanism = OAuthBearerClient(USER, TOKEN, "mx.elsewhere.test", 587)
+        assert str(await log_in(client, mechanism)) == "535 5.7.8 authentication credentials invalid"
+        assert mechanism.error == '{"status":"invalid_token"}'
+    assert judge.seen == []
+
+
+@asynccontextmanager
+async def with_client_certificate(
+    folder: Path, authority: trustme.CA, judge: Judge, names: list[str], issuer: trustme.CA | None
+) -> AsyncIterator[Client]:
+    """A client in implicit TLS, with a certificate of that issuer if there is one."""
+    leaf = authority.issue_cert("mx.test")
+    leaf.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    leaf.private_key_pem.write_to_path(folder / "key.pem")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    tls = {
+        "certificates": [{"certificate": str(folder / "cert.pem"), "key": str(folder / "key.pem")}],
+        "client_certificates": "request",
+        "client_ca": str(folder / "ca.pem"),
+    }
+    listen = [{"address": "127.0.0.1:0", "tls": "implicit", "role": "submission"}]
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    if issuer is not None:
+        issuer.issue_cert(*names).configure_cert(context)
+    async with serving(folder, judge, tls=tls, listen=listen) as server, await calling(server) as socket:
+        yield Client(trio.SSLStream(socket, context, server_hostname="mx.test"))
+
+
+async def test_a_client_certificate_logs_in_by_external(tmp_path: Path, authority: trustme.CA) -> None:
+    judge = JudgeOfAll()
+    names = [USER, "relay.example.com"]
+    async with with_client_certificate(tmp_path, authority, judge, names, authority) as client:
+        await client.reply()
+        assert offered(await client.command("EHLO client.test"))[0] == "EXTERNAL"
+        assert (await log_in(client, ExternalClient())).code == 235
+        assert (await client.command("MAIL FROM:<a@b.test>")).code == 250
+    (seen,) = judge.seen
+    assert isinstance(seen, ExternalCredentials)
+    assert set(seen.peer_names) == set(names)
+    assert seen.authcid == seen.peer_names[0]
+    assert judge.users == [(seen.authcid, "EXTERNAL", True)]
+
+
+async def test_without_a_client_certificate_external_is_not_offered(
+    tmp_path: Path, authority: trustme.CA
+) -> None:
+    async with with_client_certificate(tmp_path, authority, JudgeOfAll(), [], None) as client:
+        await client.reply()
+        assert "EXTERNAL" not in offered(await client.command("EHLO client.test"))
+        assert (await client.command("AUTH EXTERNAL =")).code == 504
+
+
+async def test_a_client_certificate_of_a_stranger_ends_the_handshake(
+    tmp_path: Path, authority: trustme.CA
+) -> None:
+    judge = JudgeOfAll()
+    async with with_client_certificate(tmp_path, authority, judge, [USER], trustme.CA()) as client:
+        assert await client.reply() is None
+    assert judge.seen == []
 
 
 @pytest.mark.parametrize("listen", [SUBMISSION, CLEAR], ids=["submission", "mx"])
