@@ -11,7 +11,8 @@ import trio
 from harakapy.hooks import CONT, OK, Action, Verdict
 from harakapy.inbound.auth import auth, missing_login, offered_mechanisms
 from harakapy.inbound.connection import Hello
-from harakapy.inbound.conversation import Conversation, Handler
+from harakapy.inbound.conversation import TOO_MANY_MESSAGES, Conversation, Handler
+from harakapy.inbound.extensions import lower_priority, offered_lines, refusal
 from harakapy.inbound.outcomes import OUTCOMES
 from harakapy.inbound.receive import chunk, data
 from harakapy.inbound.transaction import Transaction
@@ -37,9 +38,9 @@ from harakapy.smtp import (
 )
 
 READY_FOR_TLS = Reply(220, "Ready to start TLS", "2.0.0")
+TLS_IS_ACTIVE = Reply(503, "TLS is active already", "5.5.1")
 RESET_DONE = Reply(250, "OK", "2.0.0")
 TOO_MANY_RECIPIENTS = Reply(452, "Too many recipients, send the rest in another message", "4.5.3")
-TOO_BIG = Reply(552, "Message too big!", "5.3.4")
 NOT_EXPANDED = Reply(502, "Lists are not expanded here", "5.5.1")
 NO_SUCH_HOOK = Reply(451, "Temporary failure, try again later", "4.3.0")
 VERBS = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP"
@@ -83,8 +84,7 @@ def _hello_words(conversation: Conversation) -> dict[str, str]:
 
 async def _capabilities(conversation: Conversation) -> list[str]:
     connection = conversation.connection
-    offered = conversation.terms.capabilities
-    connection.capabilities = [line for line in offered if line != "STARTTLS" or connection.tls is None]
+    connection.capabilities = offered_lines(conversation.terms, connection)
     conversation.mechanisms = await offered_mechanisms(conversation)
     if conversation.mechanisms:
         connection.capabilities.append(f"AUTH {' '.join(conversation.mechanisms)}")
@@ -95,19 +95,22 @@ async def _capabilities(conversation: Conversation) -> list[str]:
 async def mail(conversation: Conversation, command: Mail) -> None:
     """MAIL: a transaction begins."""
     connection = conversation.connection
-    if (refusal := missing_login(conversation)) is not None:
+    if (answer := missing_login(conversation)) is not None:
         conversation.count_error()
-        conversation.send(refusal)
+        conversation.send(answer)
         return
+    if 0 < conversation.terms.max_messages <= connection.transaction_count:
+        conversation.send_away(TOO_MANY_MESSAGES)
     connection.transaction_count += 1
     uuid = f"{connection.uuid}.{connection.transaction_count}"
     connection.transaction = Transaction(uuid, command.sender, command.params, trio.current_time())
-    declared = command.params.size
-    if declared is not None and 0 < conversation.terms.max_message_octets < declared:
-        conversation.send(TOO_BIG)
+    if (answer := refusal(command.params, conversation.terms)) is not None:
+        conversation.send(answer)
         await conversation.reset_transaction()
         return
     verdict = await conversation.hooks.mail(connection, command.sender, command.params)
+    if command.params.mt_priority:
+        verdict = lower_priority(connection, verdict)
     await conversation.settle("mail", verdict, address=command.sender.address)
 
 
@@ -127,8 +130,8 @@ async def rcpt(conversation: Conversation, command: Rcpt) -> None:
         agreed = await conversation.hooks.rcpt_ok(connection, recipient)
         hook, verdict = "rcpt_ok", agreed if agreed.is_denial or agreed.text else _accepted(verdict)
     if await conversation.settle(hook, verdict, address=recipient.address):
-        if command.params:
-            transaction.rcpt_params[recipient] = command.params
+        if command.params:  # for what a plugin has put in the recipient's place, too
+            transaction.rcpt_params.update(dict.fromkeys((recipient, *recipients[before:]), command.params))
     else:
         del recipients[before:]
         transaction.rcpt_refused += 1
@@ -189,6 +192,10 @@ async def starttls(conversation: Conversation, command: StartTls) -> None:
 
 async def unrecognized(conversation: Conversation, command: Unrecognized) -> None:
     """A command we do not know: perhaps a plugin does."""
+    if command.verb == "STARTTLS" and conversation.connection.tls is not None:
+        conversation.count_error()
+        conversation.send(TLS_IS_ACTIVE)
+        return
     verdict = await conversation.hooks.unrecognized_command(
         conversation.connection, command.verb, command.argument
     )
