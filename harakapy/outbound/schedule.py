@@ -1,0 +1,468 @@
+"""Which delivery starts next: pure code, told what happened and when, asked what to do.
+
+Theory of operation. Here is only what is in hand: deliveries claimed from the store, or accepted just now.
+They wait at their site: the destination itself, or what several destinations have in common, a relay host or
+the hosts of a large provider. A site has a window, a rate and a pause of its own; see `Concurrency`.
+
+The sites that may start something stand in a line. The first one starts one delivery, and goes to the end if
+it may start another. A site that may not is taken out of the line, so it costs nobody anything; what brings
+it back is the end of one of its deliveries, or a timer. So a site in the line waits for at most as many
+starts as there are sites before it.
+
+That would not be fair by itself, because deliveries do not take the same time: forty sites that hang until
+they time out would end with all the room there is. Therefore:
+
+- While others are in the line, a site keeps to its share: the room divided by the sites that want some. One
+  that has its share waits in a second line, which is served when the first is empty.
+- A tenth of the room is only for sites below their share. So a new one finds room at once.
+- Sites that failed and are tried again may have a quarter of the room together, one delivery each.
+
+Of a site with nothing to do the scheduler remembers what it learnt, until too many others came.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+from harakapy.outbound.concurrency import Concurrency, Feedback
+from harakapy.outbound.destination import Destination, DestinationLimits, Hold, Standing
+from harakapy.queue.delivery import Delivery, DeliveryKey, DeliveryRequest
+
+__all__ = ["Schedule", "ScheduleLimits", "Start", "Wait"]
+
+_DEFAULT: Final = DestinationLimits()
+
+_RESERVE: Final = 10
+"""One part in so many is only for sites below their share. Picked: small, and never nothing."""
+_PROBES: Final = 4
+"""One part in so many is what sites that failed may have. Picked: most of the room is for those that work."""
+_LOOKAHEAD: Final = 20
+"""Recipients in hand for each delivery that may run: a claim for twenty is cheap beside twenty deliveries."""
+_ROOM_SHARE: Final = 4
+"""One part in so many of the free room is what one site may take: the last ones still find some."""
+_IDLE: Final = 1000
+"""Sites with nothing to do that are remembered: about a megabyte."""
+_BLOCKED: Final = 10 * _IDLE
+"""The same, when they are in a pause; more than that fail only where there is no network."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleLimits:
+    """What is allowed in all; what one destination is to bear is in `DestinationLimits`.
+
+    Raises ValueError if something is below one, or the longest pause is shorter than the first.
+    """
+
+    max_deliveries: int = 200
+    """Deliveries under way at a time."""
+    max_waiting: int = 10_000
+    """Recipients in hand that are not under way: the memory they need, some 30 MB."""
+    pause_s: float = 60.0
+    """How long a destination is left alone when it failed; then twice that, and so on."""
+    max_pause_s: float = 600.0
+    """The longest pause: how late a destination that is well again is found out."""
+
+    def __post_init__(self) -> None:
+        if min(self.max_deliveries, self.max_waiting) < 1 or not 1 <= self.pause_s <= self.max_pause_s:
+            raise ValueError(f"nothing could ever be delivered under {self}")
+
+
+class Start:
+    """A delivery to begin now: try ``request``, and tell `Schedule.finished` how it ended."""
+
+    __slots__ = ("_destination", "_is_over", "_is_probe", "_news", "request")
+
+    def __init__(self, destination: Destination, request: DeliveryRequest) -> None:
+        concurrency = destination.concurrency
+        self.request = request
+        self._destination = destination
+        self._news = concurrency.news
+        self._is_probe = concurrency.is_suspect
+        self._is_over = False
+
+    @property
+    def site(self) -> str:
+        """The site whose room it takes."""
+        return self._destination.name
+
+    @property
+    def destination(self) -> str:
+        """Where the request goes: its next hop or its domain."""
+        return self.request.deliveries[0].destination
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can start now. At ``until`` something may; None: not before the schedule is told more."""
+
+    until: float | None
+
+
+class Schedule:
+    """Decides what is delivered when.
+
+    ``limits_for`` gives the limits of a site by its name, ``site_of`` names the site of a destination (see
+    `Delivery.destination`). Both are asked often and answer at once; ``site_of`` may learn: what is in hand
+    stays where it is.
+
+    Every ``now`` is of one clock, in seconds; one that nobody sets is best.
+    """
+
+    def __init__(
+        self,
+        limits: ScheduleLimits | None = None,
+        *,
+        limits_for: Callable[[str], DestinationLimits] = lambda site: _DEFAULT,
+        site_of: Callable[[str], str] = lambda destination: destination,
+    ) -> None:
+        self._limits = limits or ScheduleLimits()
+        self._limits_for = limits_for
+        self._site_of = site_of
+        self._sites: dict[str, Destination] = {}
+        self._keys: set[DeliveryKey] = set()
+        self._running = 0
+        self._waiting = 0
+        self._probes = 0
+        self._active = 0  # sites that are not idle
+        self._is_closed = False
+        self._line: OrderedDict[Destination, None] = OrderedDict()
+        self._sated: OrderedDict[Destination, None] = OrderedDict()  # have their share
+        self._suspects: OrderedDict[Destination, None] = OrderedDict()  # wait for room among the probes
+        self._idle: OrderedDict[Destination, None] = OrderedDict()  # nothing to do, the longest first
+        self._timers: list[tuple[float, int, Destination]] = []
+        self._timer_serial = 0
+        self._was_probe = False  # the last start
+
+    @property
+    def running(self) -> int:
+        """Deliveries under way."""
+        return self._running
+
+    @property
+    def waiting(self) -> int:
+        """Recipients in hand that are not under way."""
+        return self._waiting
+
+    # What the engine does for each delivery.
+
+    def room(self, destination: str, now: float) -> int:
+        """How many more recipients may be taken in hand for a destination; 0 when it is blocked.
+
+        A message that is accepted while there is none is better left to the store: see `offer`.
+        """
+        free = (self._limits.max_waiting - self._waiting) // _ROOM_SHARE
+        site = self._sites.get(self._site_of(destination))
+        if self._is_closed or free <= 0:
+            return 0
+        if site is None:
+            return min(_DEFAULT.initial * _LOOKAHEAD, free)
+        if site.concurrency.is_blocked(now):
+            return 0
+        return max(0, min(site.concurrency.window * _LOOKAHEAD, free) - site.waiting)
+
+    def offer(self, request: DeliveryRequest, now: float) -> int:
+        """Take a claimed request in hand; gives how many recipients that were.
+
+        What is in hand already is left out, so that nothing is tried twice at a time. There is no other
+        bound here: ask `room` first. After `drain` nothing is taken.
+        """
+        keys = [each.key for each in request.deliveries]
+        if not self._keys.isdisjoint(keys):
+            request = self._without_known(request)
+            keys = [each.key for each in request.deliveries]
+        if not keys or self._is_closed:
+            return 0
+        self._keys.update(keys)
+        self._waiting += len(keys)
+        site = self._site(self._site_of(request.deliveries[0].destination))
+        if site.is_idle:
+            self._active += 1
+            self._idle.pop(site, None)
+        site.push(request)
+        if site.ring is None:
+            self._line_up(site, now)
+        return len(keys)
+
+    def next(self, now: float) -> Start | Wait:
+        """The next delivery to begin, or how long there is none."""
+        self._wake(now)
+        if self._running >= self._limits.max_deliveries or self._is_closed:
+            return Wait(None)
+        site = self._take(now)
+        if site is None:
+            return Wait(self._timers[0][0] if self._timers else None)
+        start = Start(site, site.pop())
+        self._waiting -= len(start.request.deliveries)
+        self._running += 1
+        self._probes += start._is_probe
+        site.running += 1
+        if site.rate is not None:
+            site.rate.add(now)
+        self._line_up(site, now)
+        return start
+
+    def finished(self, start: Start, feedback: Feedback, now: float, *, until: float = 0.0) -> bool:
+        """Take in how a delivery ended; gives whether its site is blocked now: then `withdraw` what waits.
+
+        Whatever the feedback, the request is no longer in hand. ``until`` comes with `Feedback.DEAD`: when
+        the first of its hosts is worth another try. Raises ValueError if it was finished before.
+        """
+        if start._is_over:
+            raise ValueError(f"the delivery to {start.site} has finished before")
+        start._is_over = True
+        site = start._destination
+        self._learn(start, feedback, now, until)
+        self._keys.difference_update([each.key for each in start.request.deliveries])
+        self._running -= 1
+        site.running -= 1
+        self._probes -= start._is_probe
+        self._come_back(site, now)
+        if site.is_idle:
+            self._rest(site, now)
+        return site.concurrency.is_blocked(now)
+
+    # What is done now and then.
+
+    def withdraw(self, destination: str, now: float) -> tuple[DeliveryRequest, ...]:
+        """Take out of hand what waits for the site of a destination, to be given back to the store."""
+        site = self._sites.get(self._site_of(destination))
+        return () if site is None else self._clear(site, now)
+
+    def drain(self, now: float) -> tuple[DeliveryRequest, ...]:
+        """Take everything out of hand that waits, and start nothing any more; what runs may finish."""
+        self._is_closed = True
+        return tuple(each for site in list(self._sites.values()) for each in self._clear(site, now))
+
+    def discard(self, keys: Collection[DeliveryKey], now: float) -> None:
+        """Drop what waits and has one of these keys: its lease is lost, or an operator removed it."""
+        wanted = frozenset(keys) & self._keys
+        for site in list(self._sites.values()) if wanted else ():
+            if site.waiting:
+                self._out_of_hand(site.discard(wanted))
+                self._step_out(site, now)
+
+    def in_hand(self) -> frozenset[DeliveryKey]:
+        """Everything that waits or is under way: what leases must be renewed for."""
+        return frozenset(self._keys)
+
+    def unblock(self, destination: str, now: float) -> None:
+        """End the pause of a destination, because somebody knows better: an operator, say."""
+        site = self._sites.get(self._site_of(destination))
+        if site is not None:
+            site.concurrency.unblock()
+            self._come_back(site, now)
+
+    def reconfigure(self, limits: ScheduleLimits, now: float) -> None:
+        """Go on with other limits, and ask ``limits_for`` again. What is under way beyond them finishes."""
+        self._limits = limits
+        for name, site in list(self._sites.items()):
+            site.limit(self._limits_for(name))
+            site.concurrency.pause_s, site.concurrency.max_pause_s = limits.pause_s, limits.max_pause_s
+            self._come_back(site, now)
+
+    # What people ask.
+
+    def blocked(self, now: float) -> dict[str, float]:
+        """The sites that are left alone now, and until when."""
+        ends = {name: site.concurrency.blocked_until for name, site in self._sites.items()}
+        return {name: end for name, end in ends.items() if now < end}
+
+    def why(self, destination: str, now: float) -> Standing:
+        """How a destination stands, and what holds it."""
+        name = self._site_of(destination)
+        site = self._sites.get(name)
+        if site is None:
+            return Standing(destination, name, self._common_hold())
+        hold = self._hold(site, now)
+        if hold in (None, Hold.NOTHING):
+            hold = self._common_hold()
+        is_timed = hold in (Hold.BLOCKED, Hold.RATE)
+        return Standing(
+            destination=destination,
+            site=name,
+            hold=hold,
+            until=site.free_at() if is_timed else None,
+            waiting=site.waiting,
+            running=site.running,
+            window=site.concurrency.window,
+            pauses=site.concurrency.pauses,
+        )
+
+    # The lines.
+
+    def _hold(self, site: Destination, now: float) -> Hold | None:
+        """What keeps a site from starting something, apart from what holds all; None for nothing."""
+        free_at = site.free_at()
+        if now < free_at:
+            return Hold.BLOCKED if site.concurrency.is_blocked(now) else Hold.RATE
+        if not site.waiting:
+            return Hold.NOTHING
+        if site.running >= site.concurrency.window:
+            return Hold.CONNECTIONS
+        if site.concurrency.pauses and self._probes >= self._part(_PROBES):
+            return Hold.PROBES
+        return Hold.SHARE if site.running and site.running >= self._share() else None
+
+    def _common_hold(self) -> Hold:
+        if self._is_closed:
+            return Hold.CLOSED
+        return Hold.TOTAL if self._running >= self._limits.max_deliveries else Hold.NOTHING
+
+    def _part(self, divisor: int) -> int:
+        return max(1, self._limits.max_deliveries // divisor)
+
+    def _reserve(self) -> int:
+        return self._limits.max_deliveries // _RESERVE
+
+    def _share(self) -> int:
+        return (self._limits.max_deliveries - self._reserve()) // max(1, self._active)
+
+    def _line_up(self, site: Destination, now: float) -> None:
+        """Put a site that stands nowhere where it belongs now."""
+        self._place(site, self._hold(site, now))
+
+    def _come_back(self, site: Destination, now: float) -> None:
+        """Let a site line up again that may be allowed more than before; one that is in the line stays."""
+        hold = self._hold(site, now)
+        if site.ring is None:
+            self._place(site, hold)
+        elif site.ring is self._sated and hold is not Hold.SHARE:
+            del self._sated[site]
+            site.ring = None
+            self._place(site, hold)
+
+    def _place(self, site: Destination, hold: Hold | None) -> None:
+        if hold in (Hold.BLOCKED, Hold.RATE):
+            self._set_timer(site)
+            return
+        if hold in (Hold.NOTHING, Hold.CONNECTIONS):
+            return  # the next request, or the end of a delivery, brings it back
+        if hold is Hold.SHARE:
+            ring = self._sated
+        else:
+            ring = self._suspects if site.concurrency.pauses else self._line
+        ring[site] = None
+        site.ring = ring
+
+    def _take(self, now: float) -> Destination | None:
+        """The site whose turn it is, taken out of its line. Suspects have every other turn, if they may."""
+        may_probe = self._probes < self._part(_PROBES)
+        site = None
+        if may_probe and not self._was_probe:
+            site = self._first(self._suspects, now)
+        site = site or self._first(self._line, now)
+        if site is None and may_probe:
+            site = self._first(self._suspects, now)
+        if site is None and self._limits.max_deliveries - self._running > self._reserve():
+            site = self._first(self._sated, now)
+        self._was_probe = site is not None and site.concurrency.is_suspect
+        return site
+
+    def _first(self, line: OrderedDict[Destination, None], now: float) -> Destination | None:
+        """The first of a line that may start something; those before it go where they belong."""
+        while line:
+            site, _ = line.popitem(last=False)
+            site.ring = None
+            hold = self._hold(site, now)
+            if hold is None or (hold is Hold.SHARE and line is self._sated):
+                return site
+            self._place(site, hold)
+        return None
+
+    def _set_timer(self, site: Destination) -> None:
+        at = site.free_at()
+        if site.timer == at:
+            return
+        site.timer = at
+        self._timer_serial += 1
+        heappush(self._timers, (at, self._timer_serial, site))
+        if len(self._timers) > 2 * len(self._sites) + 100:  # most are of sites that were looked at since
+            self._timers = [each for each in self._timers if each[0] == each[2].timer]
+            heapify(self._timers)
+
+    def _wake(self, now: float) -> None:
+        """Let those line up whose time has come, and drop timers that were set anew."""
+        while self._timers:
+            at, _, site = self._timers[0]
+            is_valid = at == site.timer
+            if is_valid and now < at:
+                return
+            heappop(self._timers)
+            if is_valid:
+                site.timer = -math.inf
+                if site.ring is None:
+                    self._line_up(site, now)
+
+    # The sites.
+
+    def _site(self, name: str) -> Destination:
+        site = self._sites.get(name)
+        if site is None:
+            limits, own = self._limits, self._limits_for(name)
+            concurrency = Concurrency(
+                limit=own.connections,
+                initial=own.initial,
+                pause_s=limits.pause_s,
+                max_pause_s=limits.max_pause_s,
+            )
+            site = self._sites[name] = Destination(name, concurrency, own.rate)
+        return site
+
+    def _rest(self, site: Destination, now: float) -> None:
+        """A site has nothing to do any more; forget others that had nothing for longer."""
+        self._active -= 1
+        self._idle[site] = None
+        for _ in range(2):  # so the number falls although one comes with each call
+            if len(self._idle) <= _IDLE:
+                return
+            oldest, _ = self._idle.popitem(last=False)
+            is_too_many = len(self._idle) >= _BLOCKED and oldest.is_rate_forgettable(now)
+            if is_too_many or oldest.is_forgettable(now):
+                oldest.timer = -math.inf
+                del self._sites[oldest.name]
+            else:
+                self._idle[oldest] = None
+
+    def _learn(self, start: Start, feedback: Feedback, now: float, until: float) -> None:
+        site = start._destination
+        match feedback:
+            case Feedback.HEALTHY:
+                site.concurrency.healthy(site.running)
+            case Feedback.BUSY:
+                site.concurrency.busy(now, news=start._news)
+            case Feedback.DEAD:
+                site.concurrency.dead(now, until, news=start._news)
+            case Feedback.NOTHING:
+                pass
+
+    def _clear(self, site: Destination, now: float) -> tuple[DeliveryRequest, ...]:
+        requests = site.clear()
+        if requests:
+            self._out_of_hand([each for request in requests for each in request.deliveries])
+            self._step_out(site, now)
+        return requests
+
+    def _out_of_hand(self, deliveries: Collection[Delivery]) -> None:
+        """Forget deliveries that waited."""
+        self._waiting -= len(deliveries)
+        self._keys.difference_update([each.key for each in deliveries])
+
+    def _step_out(self, site: Destination, now: float) -> None:
+        """Some of what waited for a site is gone; with the last of it, its place in the line."""
+        if site.waiting:
+            return
+        if site.ring is not None:
+            del site.ring[site]
+            site.ring = None
+        self._line_up(site, now)
+        if site.is_idle:
+            self._rest(site, now)
+
+    def _without_known(self, request: DeliveryRequest) -> DeliveryRequest:
+        new = tuple(each for each in request.deliveries if each.key not in self._keys)
+        return DeliveryRequest(request.message, new)
