@@ -198,6 +198,14 @@ class SmtpSettings(Section):
             "first. RFC 5321 4.5.3.1.8 asks for at least 100; 1000 is what large senders use."
         ),
     )
+    routed_local_parts: Literal["refuse", "accept"] = Field(
+        "refuse",
+        description=(
+            "What strangers get for a recipient whose local part has `@`, `%` or `!` in it: 550, or the "
+            "answer of the plugins. Such a local part is a mailbox here, yet a server behind us may take it "
+            "for a route to elsewhere, and then we would be an open relay. Postfix refuses them, too."
+        ),
+    )
     max_errors: Count = Field(
         20,
         ge=1,

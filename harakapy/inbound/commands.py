@@ -17,6 +17,7 @@ from harakapy.inbound.outcomes import OUTCOMES
 from harakapy.inbound.receive import chunk, data
 from harakapy.inbound.transaction import Transaction
 from harakapy.smtp import (
+    Address,
     Auth,
     Bdat,
     Data,
@@ -41,6 +42,9 @@ READY_FOR_TLS = Reply(220, "Ready to start TLS", "2.0.0")
 TLS_IS_ACTIVE = Reply(503, "TLS is active already", "5.5.1")
 RESET_DONE = Reply(250, "OK", "2.0.0")
 TOO_MANY_RECIPIENTS = Reply(452, "Too many recipients, send the rest in another message", "4.5.3")
+NO_ROUTES = Reply(550, "A local part cannot be a route to elsewhere", "5.7.1")
+ROUTE_MARKS = frozenset("@%!")
+"""What old mail systems take for a route within a local part: user@host@, user%host@, host!user@."""
 NOT_EXPANDED = Reply(502, "Lists are not expanded here", "5.5.1")
 NO_SUCH_HOOK = Reply(451, "Temporary failure, try again later", "4.3.0")
 VERBS = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP"
@@ -123,6 +127,10 @@ async def rcpt(conversation: Conversation, command: Rcpt) -> None:
     if len(recipients) >= conversation.terms.max_recipients:
         conversation.send(TOO_MANY_RECIPIENTS)
         return
+    if not (connection.relaying or conversation.terms.has_routed_recipients) and _is_routed(recipient):
+        conversation.send(NO_ROUTES)
+        transaction.rcpt_refused += 1
+        return
     before = len(recipients)
     recipients.append(recipient)
     hook, verdict = "rcpt", await conversation.hooks.rcpt(connection, recipient, command.params)
@@ -135,6 +143,10 @@ async def rcpt(conversation: Conversation, command: Rcpt) -> None:
     else:
         del recipients[before:]
         transaction.rcpt_refused += 1
+
+
+def _is_routed(recipient: Address) -> bool:
+    return not ROUTE_MARKS.isdisjoint(recipient.user)
 
 
 def _accepted(verdict: Verdict) -> Verdict:

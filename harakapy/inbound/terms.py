@@ -55,6 +55,7 @@ class Terms:
     max_line_octets: int
     normalise_newlines: bool
     max_recipients: int
+    has_routed_recipients: bool
     max_hops: int
     max_errors: int
     max_junk_commands: int
@@ -104,6 +105,7 @@ class Terms:
             max_line_octets=smtp.max_line_length,
             normalise_newlines=smtp.bare_newlines == "normalize",
             max_recipients=smtp.max_recipients,
+            has_routed_recipients=smtp.routed_local_parts == "accept",
             max_hops=smtp.max_hops,
             max_errors=smtp.max_errors,
             max_junk_commands=smtp.max_junk_commands,
