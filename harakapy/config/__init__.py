@@ -1,7 +1,10 @@
 """Typed settings from one TOML file, with errors that name the file, the key and the nearest known key."""
 
+from harakapy.config.extensions import ExtensionSettings
+from harakapy.config.intervals import Intervals, Rate, RateSetting
 from harakapy.config.lists import ListFile, PatternFile
 from harakapy.config.load import changed_keys, load
+from harakapy.config.outbound import OutboundSettings, QueueSettings, ReportSettings, RouteSettings
 from harakapy.config.place import ConfigPath, HostName, NameServer, Network, StatePath
 from harakapy.config.problem import ConfigError, Problem
 from harakapy.config.quantity import Count, Duration, Size
@@ -16,16 +19,24 @@ __all__ = [
     "Count",
     "DnsSettings",
     "Duration",
+    "ExtensionSettings",
     "HostName",
+    "Intervals",
     "ListFile",
     "ListenSettings",
     "LogSettings",
     "NameServer",
     "Network",
+    "OutboundSettings",
     "PatternFile",
     "PluginSection",
     "PluginTable",
     "Problem",
+    "QueueSettings",
+    "Rate",
+    "RateSetting",
+    "ReportSettings",
+    "RouteSettings",
     "Section",
     "Settings",
     "Size",

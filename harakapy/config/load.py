@@ -15,14 +15,20 @@ from harakapy.config.settings import Settings
 __all__ = ["changed_keys", "load"]
 
 
-def load(path: Path, *, check_address: Callable[[str], object] | None = None) -> Settings:
+def load(
+    path: Path,
+    *,
+    check_address: Callable[[str], object] | None = None,
+    check_next_hop: Callable[[str], object] | None = None,
+) -> Settings:
     """The settings that stand in the TOML file `path`.
 
-    `check_address` is called with the address of each `[[listen]]` and raises ValueError if it is not one;
-    the text of that must read on behind a key. Raises ConfigError with all problems: an unreadable file, a
-    slip in the TOML (one only, its parser stops there), unknown keys, wrong values.
+    `check_address` is called with the address of each `[[listen]]`, `check_next_hop` with the URL of each
+    next hop of `[outbound]`. They raise ValueError if it is not one; the text of that must read on behind a
+    key, and show no password. Raises ConfigError with all problems: an unreadable file, a slip in the TOML
+    (one only, its parser stops there), unknown keys, wrong values.
     """
-    return Settings.of(_parsed(path), source=path, check_address=check_address)
+    return Settings.of(_parsed(path), source=path, check_address=check_address, check_next_hop=check_next_hop)
 
 
 def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:

@@ -161,10 +161,12 @@ def _written(value: Any, field: FieldInfo) -> Any:
 
 
 def _as_written(value: Any, kind_of_value: Any) -> Any:
+    kind = next((each.kind for each in alternatives(kind_of_value) if each.kind), None)
+    if kind:
+        return kind.written(value) if value != 0 else value
     if isinstance(value, tuple | list):
         return [_as_written(item, inside(kind_of_value, 0)) for item in value]
-    kind = next((each.kind for each in alternatives(kind_of_value) if each.kind), None)
-    return kind.written(value) if kind and value != 0 else value
+    return value
 
 
 def _cell(text: str) -> str:
@@ -188,8 +190,12 @@ def _table_lines(
         elif table.is_list:
             yield from _list_lines(table, (*at, key), given.get(key, ()), _default(field) or ())
         else:
-            yield from (table.header, "")
-            yield from _table_lines(table.model, (*at, key), given.get(key, {}))
+            # Within an entry of a list an active header would add an empty table to what was given, and below
+            # a header that is commented out it would be that of another table.
+            yield from (table.header if not at or key in given else f"#{table.header}", "")
+            yield from _table_lines(
+                table.model, (*at, key), given.get(key, {}), getattr(entry, key) if entry else None
+            )
 
 
 def _value_lines(key: str, field: FieldInfo, given: Mapping[str, Any], default: object) -> Iterator[str]:
@@ -211,19 +217,26 @@ def _list_lines(
     for entry in default if not given else ():
         yield f"#{table.header}"
         yield from _table_lines(table.model, at, {}, entry)
+    if not given and not default:
+        yield from _sample_lines(table)
 
 
 def _named_lines(table: _Table, given: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    yield f"# {table.header}"
-    for key, field in fields_by_key(table.model).items():
-        shown = field.examples[0] if field.examples else _written(_default(field), field)
-        yield from _comment(field.description)
-        yield f"# {_toml_key(key)} = {toml_value(shown)}"
-    yield ""
+    yield from _sample_lines(table)
     for name, values in given.items():
         yield table.header.replace("NAME", _toml_key(name))
         yield from (f"{_toml_key(key)} = {toml_value(value)}" for key, value in values.items())
         yield ""
+
+
+def _sample_lines(table: _Table) -> Iterator[str]:
+    """A table that nobody has by default, as it could stand there."""
+    yield f"# {table.header}"
+    for key, field in fields_by_key(table.model).items():
+        shown = field.examples[0] if field.examples else _written(_default(field), field)
+        yield from _comment(field.description)
+        yield f"# {_toml_key(key)} = {toml_value('...' if shown is None else shown)}"
+    yield ""
 
 
 def _default(field: FieldInfo) -> Any:

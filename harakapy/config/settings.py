@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, PrivateAttr
 
 from harakapy.config.explain import key_path
+from harakapy.config.outbound import OutboundSettings, QueueSettings
 from harakapy.config.place import ConfigPath, HostName, local_host_name, user_state_directory
 from harakapy.config.problem import ConfigError, Problem
 from harakapy.config.sections import (
@@ -77,6 +78,12 @@ class Settings(Section):
         default_factory=SmtpSettings, description="Limits and timeouts of receiving mail."
     )
     dns: DnsSettings = Field(default_factory=DnsSettings, description="How names are looked up.")
+    queue: QueueSettings = Field(
+        default_factory=QueueSettings, description="Where accepted mail is kept until it is delivered."
+    )
+    outbound: OutboundSettings = Field(
+        default_factory=OutboundSettings, description="How accepted mail is delivered."
+    )
     log: LogSettings = Field(default_factory=LogSettings, description="What is logged, and how.")
     plugin: dict[str, PluginSection] = Field(
         default_factory=dict, description="A table for each plugin that has settings; its manual tells which."
@@ -102,15 +109,23 @@ class Settings(Section):
         *,
         source: Path | None = None,
         check_address: Callable[[str], object] | None = None,
+        check_next_hop: Callable[[str], object] | None = None,
     ) -> Self:
-        """The settings that `values`, as read from the file `source`, stand for. Raises ConfigError."""
+        """The settings that `values`, as read from the file `source`, stand for.
+
+        For the two checks see `load`. Raises ConfigError.
+        """
         directory = source.parent.absolute() if source else Path.cwd()
         settings = validated(
             cls,
             values,
             file=str(source or ""),
             directory=directory,
-            context={"directory": directory, "check_address": check_address},
+            context={
+                "directory": directory,
+                "check_address": check_address,
+                "check_next_hop": check_next_hop,
+            },
         )
         settings._source, settings._directory = source, directory
         return settings
@@ -134,6 +149,11 @@ class Settings(Section):
     def spool_dir(self) -> Path:
         """Where messages are that are too large for memory while they are received."""
         return self.state_dir / self.smtp.spool_dir.expanduser()
+
+    @property
+    def queue_dir(self) -> Path:
+        """Where accepted mail is until it is delivered."""
+        return self.state_dir / self.queue.directory.expanduser()
 
     @property
     def log_file(self) -> Path | None:

@@ -186,8 +186,8 @@ class NextHop:
 class Target:
     """One address of a next hop, to connect to.
 
-    ``name`` is the host's, for SNI, certificates and texts; ``address`` an IP address, and both are ``""`` for
-    a unix socket.
+    ``name`` is the host's, for SNI, certificates and texts; ``address`` an IP address. Both are ``""`` for a
+    unix socket.
     """
 
     hop: NextHop

@@ -15,7 +15,9 @@ from harakapy.config import (
     DnsSettings,
     Duration,
     LogSettings,
+    OutboundSettings,
     PluginSection,
+    QueueSettings,
     Section,
     Settings,
     SmtpSettings,
@@ -27,6 +29,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "smtp": SmtpSettings,
     "dns": DnsSettings,
     "log": LogSettings,
+    "queue": QueueSettings,
+    "outbound": OutboundSettings,
     "plugin": PluginSection,
 }
 
@@ -56,6 +60,7 @@ def test_example_with_every_line_made_active_gives_the_defaults(tmp_path: Path) 
             "role": "mx",
             "auth_without_tls": False,
             "proxies": [],
+            "extensions": {"dsn": True, "deliverby": True, "mt_priority": True, "requiretls": True},
         }
     ]
 
@@ -67,7 +72,7 @@ def test_example_shows_every_key_below_its_description() -> None:
         assert name in ("", "plugin") or f"\n[{name}]\n" in text
         for key in model.model_fields:
             if key not in TABLES:
-                assert re.search(rf"^# .+\n#+ ?(\[\[)?{key}\b", text, re.MULTILINE), key
+                assert re.search(rf"^# .+\n#* ?(\[\[?[a-z.]*)?{key}\b", text, re.MULTILINE), key
     assert max(map(len, text.splitlines())) <= 110
 
 
@@ -85,7 +90,14 @@ def test_given_values_stand_active_in_the_example(tmp_path: Path) -> None:
         "plugin": {"a": {"hosts": ["x"], "hook_timeout": "5s"}, "b c": {"deep": {"k": [1, True, 'ü"\\\n']}}},
     }
     text = example_toml(values)
-    assert tomllib.loads(text) == {**values, "dns": {}, "log": {}, "tls": {}}
+    assert tomllib.loads(text) == {
+        **values,
+        "dns": {},
+        "log": {},
+        "tls": {},
+        "queue": {},
+        "outbound": {"reports": {}},
+    }
     assert loaded(tmp_path, text)["smtp"].max_errors == 3
     everything = tomllib.loads(made_active(text))
     assert [listen["address"] for listen in everything["listen"]] == ["[::]:25", "unix:mail.sock"]
@@ -100,7 +112,7 @@ def test_wrong_values_do_not_become_an_example() -> None:
 
 def test_reference_has_a_row_for_every_key() -> None:
     text = reference_markdown()
-    for header in ("[[listen]]", "[smtp]", "[dns]", "[log]", "[plugin.NAME]"):
+    for header in ("[[listen]]", "[smtp]", "[dns]", "[log]", "[[outbound.route]]", "[plugin.NAME]"):
         assert f"\n## `{header}`\n" in text
     assert "| `max_recipients` | whole number, at least 100 | `1000` | Recipients of one message; " in text
     assert '| `max_message_size` | size, at least 1 KiB | `"25 MiB"` | ' in text
@@ -111,6 +123,8 @@ def test_reference_has_a_row_for_every_key() -> None:
     assert "| `address` | address | required | " in text
     assert "| `file` | path | none | " in text
     assert "| `rdns` | true or false | `true` | " in text
+    assert '| `retry` | intervals | `"5m*2, 10m, 20m, 40m, 1h"` | ' in text
+    assert "| `to` | next hop, or list of next hops | none | " in text
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert all(len(re.split(r"(?<!\\)\|", row)) == 6 for row in rows)
 
