@@ -26,7 +26,7 @@ def test_defaults_are_those_of_the_manual() -> None:
     assert len(outbound.route) == 0
     assert outbound.relay_host is None
     assert outbound.rate is None
-    assert outbound.retry == (300, 300, 600, 1200, 2400, 3600)
+    assert list(outbound.retry) == [300, 300, 600, 1200, 2400, 3600]
     assert (outbound.max_age, outbound.report_max_age, outbound.delay_warning) == (432_000, 86_400, 14_400)
     timeouts = (
         outbound.greeting_timeout,
