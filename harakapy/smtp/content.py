@@ -116,15 +116,16 @@ class DotStuffer:
         )
 
     def feed(self, block: bytes) -> bytes:
-        """The block with a dot put before each dot that begins a line."""
-        if not block:
-            return block
-        before = _END[: self._matched]
-        text = before + block if before else block
-        self._matched = 2 if text.endswith(b"\r\n") else 1 if text.endswith(b"\r") else 0
-        if _DOT_LINE.search(text) is None:
-            return block
-        return _DOT_LINE.sub(b"\r\n..", text)[len(before) :]
+        """The block with a dot put before each dot that begins a line; the block itself if there is none."""
+        matched = self._matched
+        if block.endswith(b"\r\n") or (matched == 1 and block == b"\n"):
+            self._matched = 2
+        elif block:
+            self._matched = 1 if block.endswith(b"\r") else 0
+        stuffed = _DOT_LINE.sub(b"\r\n..", block) if b"." in block else block
+        if matched and block.startswith(_END[matched:3]):  # the cut went through CR LF dot
+            return _END[matched:3] + stuffed[2 - matched :]
+        return stuffed
 
     def finish(self) -> bytes:
         """The end of the content, with a CRLF before it if the last line has none."""

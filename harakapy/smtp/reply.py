@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Self
 
 from harakapy.smtp.errors import RemoteProtocolError
@@ -22,6 +23,7 @@ MAX_REPLY_LINE: Final = 512
 _MAX_RECEIVED_LINE: Final = 4096  # eight times what RFC 5321 allows; servers that list policy URLs exceed 512
 _MAX_RECEIVED_LINES: Final = 128  # no EHLO answer in use comes near
 _MAX_RECEIVED_OCTETS: Final = 65536  # one reply; a server that says more than that says nothing
+_MAX_KNOWN_LINE: Final = 64  # a longer line has something particular to say, and would not come again
 
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=[ ]|\Z)", re.ASCII)  # RFC 2034 4
 _NEWLINE = re.compile(r"\r\n|\r|\n")
@@ -51,15 +53,19 @@ class Reply:
     _utf8: bytes | None = field(repr=False, compare=False)
 
     def __init__(self, code: int, text: str | Iterable[str] = (), enhanced: str | None = None) -> None:
-        if not 200 <= code <= 599:
-            raise ValueError(f"reply code {code} is not between 200 and 599")
         if enhanced is not None and not _fits(enhanced, code):
             raise ValueError(
                 f"enhanced status code {enhanced!r} is malformed or does not fit reply code {code}"
             )
+        self._set(code, tuple(_clean((text,) if isinstance(text, str) else text)), enhanced)
+
+    def _set(self, code: int, lines: tuple[str, ...], enhanced: str | None) -> None:
+        """Set the fields; ``lines`` are clean, and ``enhanced`` fits."""
+        if not 200 <= code <= 599:
+            raise ValueError(f"reply code {code} is not between 200 and 599")
         put = object.__setattr__
         put(self, "code", code)
-        put(self, "lines", tuple(_clean((text,) if isinstance(text, str) else text)))
+        put(self, "lines", lines)
         put(self, "enhanced", enhanced)
         put(self, "_ascii", None)
         put(self, "_utf8", None)
@@ -72,10 +78,12 @@ class Reply:
         """
         lines = tuple(_clean((text,) if isinstance(text, str) else text))
         found = _ENHANCED.match(lines[0]) if lines else None
-        if found is None or not _fits(found[0], code):
-            return cls(code, lines)
-        enhanced = found[0]
-        return cls(code, [_without(enhanced, line) for line in lines], enhanced)
+        enhanced = found[0] if found is not None and int(found[0][0]) == code // 100 else None
+        if enhanced is not None:
+            lines = tuple(filter(None, [_without(enhanced, line) for line in lines]))
+        reply = cls.__new__(cls)
+        reply._set(code, lines, enhanced)
+        return reply
 
     @property
     def text(self) -> str:
@@ -169,9 +177,12 @@ class ReplyParser:
     nothing but the next line hangs on it here, and such servers exist.
     """
 
+    __slots__ = ("_code", "_data", "_lines", "_octets", "_position", "_searched")
+
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._searched = 0  # so far no newline; a reply that comes byte by byte is not searched again
+        self._data = b""
+        self._position = 0  # in ``_data``: everything before it was taken
+        self._searched = 0  # no newline before it; a reply that comes byte by byte is not searched again
         self._code = 0
         self._lines: list[str] = []
         self._octets = 0
@@ -179,11 +190,14 @@ class ReplyParser:
     @property
     def has_buffered_input(self) -> bool:
         """Whether octets wait that no reply has taken, or a reply has begun and not ended."""
-        return bool(self._buffer or self._lines)
+        return self._position < len(self._data) or bool(self._lines)
 
     def receive_data(self, data: bytes) -> None:
         """Add octets from the wire."""
-        self._buffer += data
+        rest = self._data[self._position :]
+        self._data = rest + data if rest else data
+        self._searched -= self._position
+        self._position = 0
 
     def next_reply(self) -> Reply | None:
         """The next complete reply, or None if more octets are needed.
@@ -192,6 +206,8 @@ class ReplyParser:
         step and must be closed. Its ``reply`` is a 451: an unreadable verdict means "later".
         """
         while (line := self._next_line()) is not None:
+            if len(line) <= _MAX_KNOWN_LINE and not self._lines and line[3:4] == b" ":
+                return _known_reply(line)
             self._octets += len(line)
             if len(self._lines) >= _MAX_RECEIVED_LINES or self._octets > _MAX_RECEIVED_OCTETS:
                 raise unreadable_reply("reply too long")
@@ -202,28 +218,41 @@ class ReplyParser:
         return None
 
     def _next_line(self) -> bytes | None:
-        end = self._buffer.find(b"\n", self._searched)
-        if max(end, len(self._buffer) if end == -1 else 0) > _MAX_RECEIVED_LINE:
+        data, start = self._data, self._position
+        end = data.find(b"\n", self._searched)
+        if (end if end >= 0 else len(data)) - start > _MAX_RECEIVED_LINE:
             raise unreadable_reply("reply line too long")
         if end == -1:
-            self._searched = len(self._buffer)
+            self._searched = len(data)
+            if start == len(data):
+                self._data, self._position, self._searched = b"", 0, 0  # an idle session holds none
             return None
-        line = bytes(self._buffer[:end]).removesuffix(b"\r")
-        del self._buffer[: end + 1]
-        self._searched = 0
-        return line
+        self._position = self._searched = end + 1
+        return data[start:end].removesuffix(b"\r")
 
     def _add_line(self, line: bytes) -> bool:
         """Take one line in; True if it was the last of its reply."""
-        found = _REPLY_LINE.fullmatch(line)
-        if found is None:
-            raise unreadable_reply(f"not a reply: {line[:80]!r}")
-        code = int(found[1])
+        code, text, is_last = _read_line(line)
         if self._code not in (0, code):
             raise unreadable_reply(f"reply code changed from {self._code} to {code}")
         self._code = code
-        self._lines.append((found[3] or b"").decode("utf-8", "backslashreplace"))
-        return found[2] != b"-"
+        self._lines.append(text)
+        return is_last
+
+
+def _read_line(line: bytes) -> tuple[int, str, bool]:
+    """Code and text of a line, and whether it is the last of its reply."""
+    found = _REPLY_LINE.fullmatch(line)
+    if found is None:
+        raise unreadable_reply(f"not a reply: {line[:80]!r}")
+    return int(found[1]), (found[3] or b"").decode("utf-8", "backslashreplace"), found[2] != b"-"
+
+
+@lru_cache(maxsize=512)
+def _known_reply(line: bytes) -> Reply:
+    """The reply of one line that is likely to come again: a server says nearly always the same."""
+    code, text, _ = _read_line(line)
+    return Reply.parse_text(code, text)
 
 
 def parse_reply(data: bytes) -> Reply:
