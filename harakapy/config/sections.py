@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, model_validator
 
+from harakapy.config.extensions import ExtensionSettings
 from harakapy.config.place import ConfigPath, NameServer, Network, OptionalConfigPath, parse_network
 from harakapy.config.quantity import KIB, MIB, Count, Duration, Kind, Size
 from harakapy.config.validate import Section
@@ -83,6 +84,9 @@ class ListenSettings(Section):
             "connects from them must send one; from anybody else it is not believed."
         ),
         examples=[["10.0.0.0/8"]],
+    )
+    extensions: ExtensionSettings = Field(
+        default_factory=ExtensionSettings, description="Extensions of SMTP that may be withheld here."
     )
 
 
@@ -196,6 +200,31 @@ class SmtpSettings(Section):
         description=(
             "Recipients of one message; further ones get 452 4.5.3, and the message still goes to the "
             "first. RFC 5321 4.5.3.1.8 asks for at least 100; 1000 is what large senders use."
+        ),
+    )
+    max_messages: Count = Field(
+        0,
+        ge=0,
+        description=(
+            "Messages of one connection, announced by LIMITS (RFC 9422); a further one gets 421. 0 "
+            "for no limit: it costs both sides least if a client with much mail keeps its connection."
+        ),
+    )
+    min_deliver_by: Duration = Field(
+        0.0,
+        ge=0,
+        description=(
+            "The least time that a sender may set for a delivery or else the return of a message, announced "
+            "by DELIVERBY; 0 for no minimum. Less than a retry takes leaves one attempt, which may be enough."
+        ),
+    )
+    max_future_release: Duration = Field(
+        2_592_000.0,
+        ge=1,
+        le=999_999_999,
+        description=(
+            "How long a sender may have a message held back, announced by FUTURERELEASE. Picked: what is to "
+            "be sent later than in a month belongs in a calendar."
         ),
     )
     routed_local_parts: Literal["refuse", "accept"] = Field(

@@ -20,6 +20,7 @@ import trio
 from harakapy.hooks import Verdict
 from harakapy.inbound.admission import Arrival, start_tls
 from harakapy.inbound.connection import Connection, Hello
+from harakapy.inbound.extensions import withheld
 from harakapy.inbound.outcomes import OUTCOMES, Step
 from harakapy.inbound.receive import Framing, Reception
 from harakapy.net import Deadline, SocketStream
@@ -37,6 +38,7 @@ COMMAND_OCTETS = 16384
 
 TIMEOUT = Reply(421, "Timeout, closing connection", "4.4.2")
 TOO_MANY_ERRORS = Reply(421, "Too many errors, closing connection", "4.7.0")
+TOO_MANY_MESSAGES = Reply(421, "Too many messages, go on in another connection", "4.7.0")
 TOO_MUCH_JUNK = Reply(421, "Too many commands without a message, closing connection", "4.7.0")
 SHUTTING_DOWN = Reply(421, "Service shutting down, try again later", "4.3.2")
 
@@ -94,9 +96,7 @@ class Conversation:
     @property
     def extensions(self) -> frozenset[str]:
         """What the protocol object lets pass. AUTH is refused by us if there should be TLS first."""
-        extensions = self.terms.extensions
-        if self.connection.tls is not None:
-            extensions -= {"STARTTLS"}
+        extensions = self.terms.extensions - withheld(self.connection)
         return extensions | {"AUTH"} if self.hooks.is_implemented("auth") else extensions
 
     async def run(self, handlers: Mapping[type, Handler]) -> None:

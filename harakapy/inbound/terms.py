@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harakapy.config import ListenSettings, Network, Settings
+from harakapy.config import ExtensionSettings, ListenSettings, Network, Settings
 from harakapy.net.tls import CertificateStore
 from harakapy.smtp import ServerLimits
 
 OFFERED = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "BINARYMIME")
-"""The extensions without parameters that work end to end."""
+"""The extensions without parameters that every client is offered."""
 
 MAX_AUTH_DELAY_S = 10.0
 """The longest delay of a failed login where hooks have no timeout, half of which it is elsewhere: a client
@@ -36,7 +36,9 @@ class Terms:
     ``tls`` is what a handshake needs, None where there is no TLS; it is the business of the admission where
     ``is_tls_implicit``, and offered as STARTTLS elsewhere. ``proxies`` are believed in what they say of the
     client's address. Where ``is_submission`` only users who have logged in may send; ``has_auth_without_tls``
-    lets them do so in clear.
+    lets them do so in clear. ``extensions`` are the keywords of what is offered and ``capabilities`` its
+    lines, of which a conversation withholds what does not fit it; FUTURERELEASE has no line there, as it
+    tells a time. Without FUTURERELEASE ``max_hold_s`` is 0.
     """
 
     tls: TlsTerms | None
@@ -56,6 +58,9 @@ class Terms:
     normalise_newlines: bool
     max_recipients: int
     has_routed_recipients: bool
+    max_messages: int
+    max_hold_s: int
+    min_deliver_by_s: int
     max_hops: int
     max_errors: int
     max_junk_commands: int
@@ -78,6 +83,7 @@ class Terms:
     ) -> Terms:
         """The terms that settings make for a listener; without one, for a stream that came from elsewhere."""
         smtp = settings.smtp
+        offer = _Offer.of(settings, listen)
         tls = None
         if listen is not None and listen.tls != "off" and certificates is not None:
             tls = TlsTerms(certificates, settings.tls.handshake_timeout)
@@ -91,13 +97,8 @@ class Terms:
             proxies=() if listen is None else listen.proxies,
             hostname=settings.hostname,
             greeting=smtp.greeting,
-            extensions=frozenset({*OFFERED, *starttls, "SIZE"}),
-            capabilities=(
-                *OFFERED,
-                *starttls,
-                f"SIZE {smtp.max_message_size}",
-                f"LIMITS RCPTMAX={smtp.max_recipients}",  # RFC 9422
-            ),
+            extensions=frozenset({*OFFERED, *starttls, "SIZE", *offer.keywords}),
+            capabilities=(*OFFERED, *starttls, *offer.lines),
             limits=ServerLimits(max_command_octets=smtp.max_command_length),
             max_message_octets=smtp.max_message_size,
             max_header_octets=smtp.max_header_size,
@@ -106,6 +107,9 @@ class Terms:
             normalise_newlines=smtp.bare_newlines == "normalize",
             max_recipients=smtp.max_recipients,
             has_routed_recipients=smtp.routed_local_parts == "accept",
+            max_messages=smtp.max_messages,
+            max_hold_s=int(smtp.max_future_release) if "FUTURERELEASE" in offer.keywords else 0,
+            min_deliver_by_s=int(smtp.min_deliver_by),
             max_hops=smtp.max_hops,
             max_errors=smtp.max_errors,
             max_junk_commands=smtp.max_junk_commands,
@@ -119,3 +123,35 @@ class Terms:
             data_rate_grace_s=smtp.data_rate_grace,
             commit_timeout_s=smtp.commit_timeout,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """The extensions that depend on settings: their keywords, and their lines with the numbers."""
+
+    keywords: frozenset[str]
+    lines: tuple[str, ...]
+
+    @classmethod
+    def of(cls, settings: Settings, listen: ListenSettings | None) -> _Offer:
+        smtp = settings.smtp
+        switches = ExtensionSettings() if listen is None else listen.extensions
+        has_hold = switches.futurerelease
+        if has_hold is None:
+            has_hold = listen is not None and listen.role == "submission"
+        offered = {
+            "DSN": switches.dsn,
+            "DELIVERBY": switches.deliverby,
+            "MT-PRIORITY": switches.mt_priority,
+            "REQUIRETLS": switches.requiretls,
+            "FUTURERELEASE": has_hold,
+        }
+        keywords = frozenset(keyword for keyword, is_offered in offered.items() if is_offered)
+        minimum = int(smtp.min_deliver_by)
+        numbers = {"DELIVERBY": f"DELIVERBY {minimum}" if minimum else "DELIVERBY"}
+        lines = [numbers.get(keyword, keyword) for keyword in offered if keyword in keywords]
+        if has_hold:
+            lines.remove("FUTURERELEASE")  # it tells a time, see `extensions`
+        mails = f"MAILMAX={smtp.max_messages} " if smtp.max_messages else ""
+        limits = f"LIMITS {mails}RCPTMAX={smtp.max_recipients}"  # RFC 9422
+        return cls(keywords, (*lines, f"SIZE {smtp.max_message_size}", limits))

@@ -1,7 +1,8 @@
 """Whole dialogues, each in a text file beside this one.
 
-Lines that begin with ``#!`` are TOML: settings (``smtp.max_errors = 3``), and ``messages``, the number of
-messages that must have been kept. The server takes mail for example.com, and keeps it in memory.
+Lines that begin with ``#!`` are TOML: settings (``smtp.max_errors = 3``), ``listener``, a table of what
+``[[listen]]`` says of where the client comes in, and ``messages``, the number of messages that must have been
+kept. The server takes mail for example.com, and keeps it in memory.
 """
 
 import tomllib
@@ -10,7 +11,20 @@ from typing import Any
 
 import pytest
 
-from harakapy import CONT, DENY, OK, Action, Address, Connection, Plugin, Server, Settings, Verdict, hookimpl
+from harakapy import (
+    CONT,
+    DENY,
+    OK,
+    Action,
+    Address,
+    Connection,
+    ListenSettings,
+    Plugin,
+    Server,
+    Settings,
+    Verdict,
+    hookimpl,
+)
 from harakapy.log import silent_logger
 from harakapy.testing import connect, play
 
@@ -54,10 +68,11 @@ async def test_dialogue(path: Path, tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     directives = tomllib.loads("\n".join(line[2:] for line in text.splitlines() if line.startswith("#!")))
     expected: int | None = directives.pop("messages", None)
+    listener = ListenSettings(address="127.0.0.1:25", **directives.pop("listener", {}))
     keep = Keep()
     async with (
         Server(_settings(directives, tmp_path), plugins=[keep], log=silent_logger()).running() as server,
-        connect(server) as client,
+        connect(server, listen=listener) as client,
     ):
         await play(text, client, timeout_s=5)
     if expected is not None:

@@ -68,7 +68,7 @@ TO_RCPT = "C: MAIL FROM:<a@b.test>\nS: 250 *\nC: RCPT TO:<good@example.com>\nS: 
         (HELO + "C: RSET\nS: 250 *", "helo rset disconnect"),
         (HELO + TO_RCPT + "C: RSET\nS: 250 *", "helo mail rcpt rcpt_ok rset reset_transaction disconnect"),
         (HELO + TO_RCPT + HELO, "helo mail rcpt rcpt_ok reset_transaction helo disconnect"),
-        ("C: EHLO client.test\n" + "S: 250-*\n" * 8 + "S: 250 *", "ehlo capabilities disconnect"),
+        ("C: EHLO client.test\n" + "S: 250-*\n" * 11 + "S: 250 *", "ehlo capabilities disconnect"),
         (HELO + TO_RCPT, "helo mail rcpt rcpt_ok reset_transaction disconnect"),
         (HELO + TO_RCPT + "C: QUIT\nS: 221 *", "helo mail rcpt rcpt_ok quit reset_transaction disconnect"),
         (
@@ -168,6 +168,9 @@ async def test_capabilities_can_be_added_and_removed(tmp_path: Path) -> None:
             "ENHANCEDSTATUSCODES",
             "CHUNKING",
             "BINARYMIME",
+            "DSN",
+            "DELIVERBY",
+            "MT-PRIORITY",
             "SIZE 26214400",
             "LIMITS RCPTMAX=1000",
             "XFOO 1",
