@@ -19,7 +19,9 @@ Theory of operation
 
 There is one queue of what was sent and not yet answered, one parser of replies, and the server's own table
 (`state`). Replies come in the order of commands, so the oldest in the queue is what a reply answers; the
-table says whether it can, and where it leads. A server that says what the table does not know is out of step.
+table says whether it can, and where it leads. A server that says what the table does not know is out of
+step, and so is one whose reply had come before the command: one reply too many, and each that follows would
+be taken for the answer to something else.
 
 A second command may join the queue only if the server offers PIPELINING and the one before it may stand
 within a group (RFC 2920 3.1). Whether it may come at all is asked of the state that would be if everything in
@@ -89,8 +91,8 @@ class ClientProtocol:
     """
 
     __slots__ = (
-        "_accepted", "_ahead", "_dialect", "_is_eof", "_outgoing", "_parser", "_rcpt_count", "_state",
-        "_stuffer", "_waiting", "capabilities",
+        "_accepted", "_ahead", "_dialect", "_is_eof", "_is_misled", "_outgoing", "_parser", "_rcpt_count",
+        "_state", "_stuffer", "_waiting", "capabilities",
     )  # fmt: skip
 
     def __init__(self, dialect: Dialect = Dialect.SMTP) -> None:
@@ -105,6 +107,7 @@ class ClientProtocol:
         self._accepted: deque[int] = deque()  # those of them that were accepted, for LMTP
         self._parser = ReplyParser()
         self._is_eof = False
+        self._is_misled = False  # the server had spoken before it could know what it answers
 
     @property
     def state(self) -> State:
@@ -248,6 +251,8 @@ class ClientProtocol:
 
     def _enqueue(self, sent: Sent, following: State | None) -> None:
         """Wait for the reply to ``sent``; if accepted it leads to ``following``, None to stay."""
+        if not self._waiting:
+            self._is_misled = self._parser.has_buffered_input
         if following is not None:
             self._ahead = following
         elif not self._waiting:
@@ -256,7 +261,7 @@ class ClientProtocol:
 
     def _pair(self, reply: Reply) -> Replied:
         """Give the reply to what it answers, and move the state."""
-        if not self._waiting:
+        if not self._waiting or self._is_misled:
             return self._unasked(reply)
         sent = self._waiting[0]
         kind = type(sent)
@@ -274,7 +279,7 @@ class ClientProtocol:
 
     def _unasked(self, reply: Reply) -> Replied:
         """What may come though nothing waits: 421, and a refusal of content that is still being sent."""
-        if reply.code != 421 and (self._stuffer is None or reply.code < 400):
+        if reply.code != 421 and (self._state is not _DATA or reply.code < 400):
             raise unreadable_reply(f"nothing was sent that {reply.code} answers")
         self._close()
         return Replied(None if reply.code == 421 else _CONTENT_END, reply)

@@ -375,6 +375,32 @@ def test_a_reply_to_nothing_ends_the_session(session: ClientSession, line: str) 
     assert session.take() == [Closed()]
 
 
+@pytest.mark.parametrize("early", [b"250 twice\r\n", b"250 tw", b"550 no\r\n"])
+def test_a_reply_that_came_before_the_command_is_no_answer_to_it(early: bytes) -> None:
+    session = ClientSession().hello("PIPELINING")
+    session.protocol.send(Noop())
+    session.protocol.receive_data(b"250 once\r\n" + early)
+    assert codes([session.protocol.next_event()]) == [250]  # type: ignore[list-item]
+    session.protocol.send(MAIL)
+    with pytest.raises(RemoteProtocolError, match="nothing was sent"):
+        session.hear("" if early.endswith(b"\n") else "ice", "250 ok")
+    assert session.take() == [Closed()]
+
+
+def test_421_that_came_before_the_command_is_not_its_answer() -> None:
+    session = ClientSession().hello("PIPELINING")
+    session.protocol.receive_data(b"421 idle\r\n")
+    session.protocol.send(MAIL)
+    assert session.take() == [Replied(None, Reply(421, "idle")), Closed()]
+
+
+def test_a_refusal_that_came_before_the_end_of_the_content_is_its_answer() -> None:
+    session = ClientSession().hello("PIPELINING").in_content()
+    session.protocol.receive_data(b"552 too big\r\n")
+    session.protocol.end_content()
+    assert session.take() == [Replied(ContentEnd(), Reply(552, "too big")), Closed()]
+
+
 @pytest.mark.parametrize(
     "garbage",
     [

@@ -8,7 +8,7 @@ import pytest
 
 from harakapy.smtp.event import Abandon, AuthResponse, ChunkEnd, Connect, ContentEnd
 from harakapy.smtp.reply import Reply
-from harakapy.smtp.state import AT_ONCE, LAST, TABLE, State, next_state
+from harakapy.smtp.state import AT_ONCE, LAST, TABLE, State, next_state, next_state_of_sender
 from harakapy.smtp.verbs import (
     Auth,
     Bdat,
@@ -18,6 +18,7 @@ from harakapy.smtp.verbs import (
     Expn,
     Helo,
     Help,
+    Lhlo,
     Mail,
     Noop,
     Quit,
@@ -198,3 +199,57 @@ def test_a_refusal_says_what_is_missing(state: State, kind: type, text: str) -> 
 def test_421_closes_always(state: State) -> None:
     for kind in (*COMMANDS, Connect, ContentEnd):
         assert next_state(state, kind, 421) is State.CLOSED
+
+
+def test_lhlo_may_come_where_ehlo_may_and_leads_to_the_same() -> None:
+    assert {state: row.get(Lhlo) for state, row in TABLE.items()} == {
+        state: row.get(Ehlo) for state, row in TABLE.items()
+    }
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_the_side_that_sends_follows_the_same_table(state: State) -> None:
+    for kind, cell in TABLE[state].items():
+        if not isinstance(cell, Reply) and kind is not Bdat:
+            for code in (250, 354, 421, 450, 550):
+                assert next_state_of_sender(state, kind, code) is next_state(state, kind, code)
+
+
+@pytest.mark.parametrize(
+    ("state", "sent", "code", "following"),
+    [
+        (State.READY, Rcpt, 503, State.READY),
+        (State.READY, Rcpt, 250, State.READY),
+        (State.READY, Rcpt, 354, None),
+        (State.READY, Rcpt, 421, State.CLOSED),
+        (State.READY, Data, 354, State.DATA),
+        (State.READY, Data, 250, State.READY),
+        (State.REFUSED, Data, 354, State.DATA),
+        (State.REFUSED, Data, 554, State.REFUSED),
+        (State.REFUSED, Bdat, 554, State.REFUSED),
+        (State.REFUSED, Mail, 250, State.MAIL),
+        (State.REFUSED, Mail, 503, State.REFUSED),
+    ],
+)
+def test_what_was_sent_behind_a_refusal_changes_little(
+    state: State, sent: type, code: int, following: State | None
+) -> None:
+    assert next_state_of_sender(state, sent, code) is following
+
+
+@pytest.mark.parametrize("state", [State.RCPT, State.CHUNKS])
+@pytest.mark.parametrize(
+    ("chunk", "code", "following"),
+    [
+        (AT_ONCE, 250, State.CHUNKS),
+        (AT_ONCE, 452, State.READY),
+        (LAST, 250, State.READY),
+        (LAST, 550, State.READY),
+        (LAST, 354, None),
+        (LAST, 421, State.CLOSED),
+    ],
+)
+def test_the_side_that_sends_has_one_reply_to_a_chunk(
+    state: State, chunk: int, code: int, following: State | None
+) -> None:
+    assert next_state_of_sender(state, Bdat, code, chunk=chunk) is following
