@@ -174,9 +174,18 @@ def _cell(text: str) -> str:
 
 
 def _table_lines(
-    model: type[BaseModel], at: Location, given: Mapping[str, Any], entry: BaseModel | None = None
+    model: type[BaseModel],
+    at: Location,
+    given: Mapping[str, Any],
+    entry: BaseModel | None = None,
+    *,
+    is_in_list: bool = False,
 ) -> Iterator[str]:
-    """The lines of a table below its header: what is given, else what `entry` or the model has by default."""
+    """The lines of a table below its header: what is given, else what `entry` or the model has by default.
+
+    Within an entry of a list an active header would add an empty table to what was given, and below a header
+    that is commented out it would be that of another table.
+    """
     values, tables = _split(model, at)
     for key, field in values:
         default = getattr(entry, key) if entry else _default(field)
@@ -190,11 +199,10 @@ def _table_lines(
         elif table.is_list:
             yield from _list_lines(table, (*at, key), given.get(key, ()), _default(field) or ())
         else:
-            # Within an entry of a list an active header would add an empty table to what was given, and below
-            # a header that is commented out it would be that of another table.
-            yield from (table.header if not at or key in given else f"#{table.header}", "")
+            yield from (f"#{table.header}" if is_in_list and key not in given else table.header, "")
+            default = getattr(entry, key) if entry else None
             yield from _table_lines(
-                table.model, (*at, key), given.get(key, {}), getattr(entry, key) if entry else None
+                table.model, (*at, key), given.get(key, {}), default, is_in_list=is_in_list
             )
 
 
@@ -213,10 +221,10 @@ def _list_lines(
 ) -> Iterator[str]:
     for values in given:
         yield table.header
-        yield from _table_lines(table.model, at, values)
+        yield from _table_lines(table.model, at, values, is_in_list=True)
     for entry in default if not given else ():
         yield f"#{table.header}"
-        yield from _table_lines(table.model, at, {}, entry)
+        yield from _table_lines(table.model, at, {}, entry, is_in_list=True)
     if not given and not default:
         yield from _sample_lines(table)
 
