@@ -121,18 +121,25 @@ class Conversation:
         protocol = self._protocol
         if protocol.pending_octets > MAX_PENDING_OCTETS:
             await self.flush()
+        until = None  # a command has one deadline, in however many pieces it comes
         while (event := protocol.next_event()) is NEED_DATA:
-            await self._exchange(pace)
+            until = await self._exchange(pace, until)
         return event
 
-    async def _exchange(self, pace: Pace | None) -> None:
-        """Send all pending replies in one write, then wait for octets, both before one deadline."""
+    async def _exchange(self, pace: Pace | None, until: float | None) -> float:
+        """Send all pending replies in one write, then wait for octets, both before one deadline.
+
+        That is ``until`` if content has no pace of its own; None stands for a new one. Gives the deadline.
+        """
         if self.service.is_stopping and self.connection.transaction is None:
             self.send_away(SHUTTING_DOWN)
-        if pace is None:
+        if pace is not None:
+            self._deadline.at = pace.next_deadline()
+        elif until is None:
             self._deadline.after(self.terms.command_timeout_s)
         else:
-            self._deadline.at = pace.next_deadline()
+            self._deadline.at = until
+        until = self._deadline.at
         protocol = self._protocol
         self.connection.pipelining = protocol.pipelined
         if data := protocol.data_to_send():
@@ -142,6 +149,7 @@ class Conversation:
         self._is_waiting = False
         self._deadline.at = math.inf
         protocol.receive_data(received)
+        return until
 
     async def flush(self) -> None:
         """Send all pending replies now."""
