@@ -250,13 +250,11 @@ class ClientProtocol:
         return cell
 
     def _enqueue(self, sent: Sent, following: State | None) -> None:
-        """Wait for the reply to ``sent``; if accepted it leads to ``following``, None to stay."""
+        """Wait for the reply to ``sent``; if accepted it leads to ``following``, None if it ends a group."""
         if not self._waiting:
             self._is_misled = self._parser.has_buffered_input
         if following is not None:
             self._ahead = following
-        elif not self._waiting:
-            self._ahead = self._state
         self._waiting.append(sent)
 
     def _pair(self, reply: Reply) -> Replied:
@@ -300,7 +298,7 @@ class ClientProtocol:
         self._state = state
         if state is _DATA:
             self._stuffer = DotStuffer()
-        elif state is _FRESH:  # the server has forgotten the last EHLO
+        elif state is _FRESH:  # whatever led back to it, the server has forgotten the last EHLO
             self.capabilities = NO_CAPABILITIES
         elif state is _CLOSED:
             self._close()

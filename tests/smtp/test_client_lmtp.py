@@ -109,6 +109,15 @@ def test_a_reset_transaction_leaves_no_recipients_behind(session: ClientSession)
     assert session.is_in(State.READY)
 
 
+def test_a_transaction_that_begins_behind_a_refused_one_counts_anew(session: ClientSession) -> None:
+    for name in "ab":
+        session.protocol.send(MAIL)
+        session.protocol.send(rcpt(name))
+        session.protocol.send_chunk(b"x", is_last=True)
+    events = session.hear("250 ok", "550 no", "503 no recipients", "250 ok", "250 ok", "250 stored")
+    assert recipients(events)[3:] == [(250, None), (250, None), (250, 0)]
+
+
 def test_421_speaks_for_the_recipients_that_wait(session: ClientSession) -> None:
     session.in_content("a", "b", "c").protocol.end_content()
     assert session.hear("250 ok", "421 crashed") == [
