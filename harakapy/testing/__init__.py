@@ -2,5 +2,6 @@
 
 from harakapy.testing.client import Client, connect
 from harakapy.testing.dialogue import Dialogue, DialogueFailed, play
+from harakapy.testing.dns import FakeDns
 
-__all__ = ["Client", "Dialogue", "DialogueFailed", "connect", "play"]
+__all__ = ["Client", "Dialogue", "DialogueFailed", "FakeDns", "connect", "play"]

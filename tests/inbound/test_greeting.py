@@ -20,8 +20,7 @@ from harakapy import (
 )
 from harakapy.log import silent_logger
 from harakapy.net import Resolver, SocketAddress
-from harakapy.testing import Client, connect, play
-from tests.net.dns_server import NameServer
+from harakapy.testing import Client, FakeDns, connect, play
 
 from .scene import serving, settings
 
@@ -125,7 +124,7 @@ async def test_a_denied_lookup_refuses_the_client(tmp_path: Path) -> None:
 async def test_the_clients_name_is_looked_up(
     address: str, expected: str, tmp_path: Path, nursery: trio.Nursery
 ) -> None:
-    dns = NameServer({("7.2.0.192.in-addr.arpa", "PTR"): ["Mail.Client.test."]})
+    dns = FakeDns({("7.2.0.192.in-addr.arpa", "PTR"): ["Mail.Client.test."]})
     dns.failing.add("9.2.0.192.in-addr.arpa")
     await nursery.start(dns.serve)
     plugin = Greeter()
