@@ -153,17 +153,25 @@ class Schedule:
     def room(self, destination: str, now: float) -> int:
         """How many more recipients may be taken in hand for a destination; 0 when it is blocked.
 
-        A message that is accepted while there is none is better left to the store: see `offer`.
+        It is small for one that bears little, and for one that is tried again after a pause. A message that
+        is accepted while there is none is better left to the store: see `offer`.
         """
-        free = (self._limits.max_waiting - self._waiting) // _ROOM_SHARE
+        return max(0, self._room(self._sites.get(self._site_of(destination)), now))
+
+    def is_running_low(self, destination: str, now: float) -> bool:
+        """Whether more should be claimed for a destination soon: half of what it may have in hand is gone."""
         site = self._sites.get(self._site_of(destination))
+        return self._room(site, now) > (0 if site is None else site.waiting)
+
+    def _room(self, site: Destination | None, now: float) -> int:
+        free = (self._limits.max_waiting - self._waiting) // _ROOM_SHARE
         if self._is_closed or free <= 0:
             return 0
         if site is None:
             return min(_DEFAULT.initial * _LOOKAHEAD, free)
         if site.concurrency.is_blocked(now):
             return 0
-        return max(0, min(site.concurrency.window * _LOOKAHEAD, free) - site.waiting)
+        return min(site.concurrency.window * _LOOKAHEAD, free) - site.waiting
 
     def offer(self, request: DeliveryRequest, now: float) -> int:
         """Take a claimed request in hand; gives how many recipients that were.
