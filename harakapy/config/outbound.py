@@ -421,8 +421,9 @@ class OutboundSettings(Section):
         600.0,
         ge=0,
         description=(
-            "How long at most a host that does not answer is tried only after all others; it starts with a "
-            "minute. 0 to forget it at once. Picked: a restart takes less, and mail for it waits no longer."
+            "How long at most a host that did not answer is left alone: the others are tried first, and if "
+            "there are none, mail waits. It starts with a minute; 0 for never. Picked: an hour would be "
+            "noticed, and a host that is down for a day is tried often enough."
         ),
     )
     reports: ReportSettings = Field(

@@ -28,14 +28,14 @@ def test_defaults_are_those_of_the_manual() -> None:
     assert outbound.rate is None
     assert list(outbound.retry) == [300, 300, 600, 1200, 2400, 3600]
     assert (outbound.max_age, outbound.report_max_age, outbound.delay_warning) == (432_000, 86_400, 14_400)
-    timeouts = (
+    timeouts = [
         outbound.greeting_timeout,
         outbound.command_timeout,
         outbound.data_timeout,
         outbound.block_timeout,
         outbound.dot_timeout,
-    )
-    assert timeouts == (300, 300, 120, 180, 600)
+    ]
+    assert timeouts == [300, 300, 120, 180, 600]
     assert outbound.reports.return_content == 51_200
     assert outbound.reports.postmaster is None
 
