@@ -1,7 +1,7 @@
 """What an envelope may ask of the next host: which parameters are passed on, in which form addresses go.
 
-Each extension has its own rule for relays, here with its RFC. What a host does not offer is left out where the
-message can go without, and is an obstacle where it cannot.
+Each extension has its own rule for relays, here with its RFC. What a host does not offer is left out where
+the message can go without, and is an obstacle where it cannot.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _END_OF_HEADER = b"\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What is known of a session: ``is_verified``: its TLS is with whom we meant; ``is_logged_in``: we are."""
+    """What is known of a session: ``is_verified``, that TLS is with whom we meant; ``is_logged_in``."""
 
     capabilities: Capabilities
     is_verified: bool = False

@@ -39,7 +39,10 @@ class _NoHandshake(HostFailed):
 
 
 async def open_wire(target: Target, terms: Terms, facilities: Facilities) -> Wire:
-    """A connection on which mail can be sent. Raises HostFailed; nothing is left open then, or if cancelled."""
+    """A connection on which mail can be sent.
+
+    Raises HostFailed; nothing is left open then, or if cancelled here.
+    """
     try:
         return await _open(target, terms, facilities)
     except _NoHandshake:

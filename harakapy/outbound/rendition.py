@@ -21,11 +21,11 @@ from harakapy.smtp.capabilities import Capabilities
 __all__ = ["SMALL_OCTETS", "Rendition", "render"]
 
 SMALL_OCTETS: Final = 65536
-"""Content up to this size is sent before the host has said yes to the recipients, where it has CHUNKING: if it
-says no, not much was sent in vain. Nearly all messages are smaller."""
+"""Content up to this size is sent before the host has said yes to the recipients, where it has CHUNKING: if
+it says no, not much was sent in vain. Nearly all messages are smaller."""
 
 BLOCK_OCTETS: Final = 262144
-"""What is read and sent at a time of larger content: so much that a trip to a thread costs little beside it."""
+"""What is read and sent at a time of larger content: a trip to a thread costs little beside it."""
 
 CHUNK_OCTETS: Final = 1048576
 """The same where each block has a reply of its own (BDAT)."""

@@ -104,14 +104,12 @@ class Session:
         Raises OSError or ValueError if the content cannot be read. If cancelled here the host may have the
         message or not, and the session is of no use but to be closed.
         """
-        self._is_busy = True
+        spool_directory = self._facilities.spool_directory
         try:
-            rendition = await render(
-                content, envelope, self._link.capabilities, self._facilities.spool_directory
-            )
+            rendition = await render(content, envelope, self._link.capabilities, spool_directory)
         except NotConvertible as error:
-            self._is_busy = False
             return self._refused(envelope, Obstacle(str(error), CONVERSION_NEEDED))
+        self._is_busy = True
         try:
             answers = await self._deliver(envelope, content, rendition)
         finally:
@@ -167,9 +165,13 @@ class Session:
     async def close(self) -> None:
         """Say QUIT and close; waits for the answer, but not long. May be called again."""
         if self.is_usable:
+            self._is_busy = True
             await self._wire.quit(self._facilities.watchdog)
         self._wire.close()
 
     def abort(self) -> None:
-        """Close at once. May be called again."""
+        """Close at once; an idle session says QUIT and does not wait for the answer. May be called again."""
+        if self.is_usable:
+            self._wire.stream.try_send(b"QUIT\r\n")
+            self._is_busy = True
         self._wire.close()

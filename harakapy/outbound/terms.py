@@ -14,7 +14,7 @@ class Timeouts:
     """How long each phase may take, in seconds (RFC 5321 4.5.3.2, unless said otherwise)."""
 
     connect_s: float = 30.0
-    """For the connection to stand; Postfix's. A host that is there takes one second, after a lost packet three."""
+    """For the connection to stand; Postfix's. A host that is there needs far less."""
     tls_s: float = 60.0
     """For a TLS handshake; picked: a few round trips, and a loaded host."""
     greeting_s: float = 300.0

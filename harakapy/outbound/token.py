@@ -24,7 +24,7 @@ __all__ = ["NoToken", "Tokens"]
 COMMAND_TIMEOUT_S: Final = 30.0
 """For a command to write its token: it asks a server over HTTPS as a rule. Picked."""
 EXPIRY_MARGIN_S: Final = 60.0
-"""A token that expires sooner is not used any more: it must last until the host has asked about it. Picked."""
+"""A token that expires sooner is not used any more: it must last until the host has looked at it. Picked."""
 MAX_OUTPUT_OCTETS: Final = 65536
 """Of a file or command; a token that can be sent has at most 12288 octets (RFC 4954 4)."""
 
@@ -66,7 +66,7 @@ class Tokens:
         raise NoToken("neither a command nor a file gives a token")
 
     def refuse(self, hop: NextHop, token: str) -> None:
-        """A host has refused this token: it is not given again, unless it is what command or file still say."""
+        """A host has refused this token: it is given again only if command or file still say so."""
         kept = self._kept.get(hop.token_command)
         if kept is not None and kept.text == token:
             del self._kept[hop.token_command]

@@ -110,6 +110,7 @@ class Transaction:
             if self._is_refused and not is_last:
                 return
         if not self._rendition.in_chunks:
+            wire.phase = Phase.DATA
             await self._take_data(await wire.reply(Phase.DATA, wire.timeouts.data_s))
         elif self._rendition.octets is not None:
             await self._take_content_replies()
@@ -156,6 +157,7 @@ class Transaction:
             wire.protocol.end_content()
             await wire.flush(wire.timeouts.block_s)
             await wire.reply(Phase.DOT, wire.timeouts.dot_s)
+            wire.must_reset = False
 
     async def _send_content(self) -> None:
         wire, protocol, rendition = self._wire, self._wire.protocol, self._rendition
@@ -174,7 +176,7 @@ class Transaction:
         await self._take_content_replies()
 
     async def _send_chunks(self) -> None:
-        """Send content in chunks; with PIPELINING one leaves while the answer to the one before is awaited."""
+        """Send content in chunks; with PIPELINING each leaves before the answer to the last is awaited."""
         wire, rendition = self._wire, self._rendition
         wire.phase = Phase.CONTENT
         most_unanswered = 1 if wire.protocol.capabilities.pipelining else 0
