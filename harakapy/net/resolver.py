@@ -101,12 +101,19 @@ class Resolver:
         records = await self.query((mapped or ip).reverse_pointer, "PTR")
         return tuple(_text(ptr.target) for ptr in records if isinstance(ptr, PTR))
 
+    def remembers(self, name: str, type_: str) -> bool:
+        """Whether a lookup would be answered at once: then it needs no task beside those of others."""
+        question = _question(name, type_)
+        if _local_outcome(*question) is not None:
+            return True
+        return self._cache.get(question, trio.current_time()) is not None
+
     async def query(self, name: str, type_: str) -> tuple[dns.rdata.Rdata, ...]:
         """The records of that type (``"TLSA"``) under ``name``, aliases followed; at most MAX_RECORDS.
 
         ``name`` may be in Unicode (IDNA 2008). Raises ValueError for a type that does not exist.
         """
-        question = (name.lower().removesuffix("."), type_.upper())
+        question = _question(name, type_)
         outcome = _local_outcome(*question) or await self._outcome(question)
         return outcome.result(*question)
 
@@ -159,6 +166,10 @@ class Resolver:
         if answer.rrset is None:
             return Outcome(failure=NoData, reason="no such records", ttl_s=ttl_s)
         return Outcome(records=tuple(answer.rrset)[:MAX_RECORDS], ttl_s=ttl_s)
+
+
+def _question(name: str, type_: str) -> tuple[str, str]:
+    return name.lower().removesuffix("."), type_.upper()
 
 
 class _Flight:

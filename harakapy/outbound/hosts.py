@@ -23,7 +23,6 @@ _FIRST_S: Final = 60.0
 """How long after its first failure a host is left alone. Picked: what is only restarted is back by then."""
 _MAX_HOSTS: Final = 10_000
 """Dead hosts remembered, some 3 MB; the ones that failed longest ago go first. Picked."""
-_UNSPECIFIED: Final = ("0.0.0.0", "::")
 
 
 @dataclass(slots=True)
@@ -89,7 +88,7 @@ class OwnHost:
     """This host, as the DNS may name it: mail that would go from here to here goes in a loop (RFC 5321 5.1).
 
     ``names`` are in lower case and A-labels; ``places`` the addresses and ports where we listen, ``0.0.0.0``
-    and ``::`` being all of this machine. Use `of` for what people wrote.
+    and ``::`` being all IPv4 and all IPv6 addresses of this machine. Use `of` for what people wrote.
     """
 
     names: frozenset[str] = frozenset()
@@ -107,9 +106,11 @@ class OwnHost:
 
     def is_at(self, address: str, port: int) -> bool:
         """Whether who connects there reaches us."""
-        if (_plain(address), port) in self.places:
+        address = _plain(address)
+        if (address, port) in self.places:
             return True
-        return any((every, port) in self.places for every in _UNSPECIFIED) and _is_of_this_machine(address)
+        every = "::" if ":" in address else "0.0.0.0"
+        return (every, port) in self.places and _is_of_this_machine(address)
 
 
 def _plain(address: str) -> str:

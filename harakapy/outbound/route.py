@@ -19,11 +19,10 @@ from __future__ import annotations
 import ipaddress
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, zip_longest
-from typing import Final, TypeVar
+from typing import Final
 
 import trio
 
@@ -37,7 +36,10 @@ from harakapy.outbound.route_table import RouteTable, dns_name
 
 __all__ = ["Route", "Router"]
 
-_T = TypeVar("_T")
+_Question = tuple[str, str]
+"""A host and the type of its addresses, ``"A"`` or ``"AAAA"``."""
+_Answers = dict[_Question, tuple[str, ...] | None]
+"""The addresses for each question; None where the DNS does not tell now."""
 
 SMTP_PORT: Final = 25
 _MAX_HOSTS: Final = 20
@@ -140,7 +142,7 @@ class Router:
     async def _given(self, hops: Iterable[NextHop]) -> tuple[Target, ...]:
         """The targets of next hops that somebody named; those of equal preference stay in their order."""
         ordered = sorted(hops, key=lambda hop: hop.preference)
-        found = await _all_of([partial(self._addresses.of_hop, hop) for hop in ordered])
+        found = await self._addresses.of_all(ordered)
         if targets := tuple(chain.from_iterable(each.targets for each in found)):
             return targets
         status = "4.4.3" if any(each.is_unsure for each in found) else "4.4.4"
@@ -148,13 +150,13 @@ class Router:
 
     async def _by_dns(self, domain: str) -> tuple[Target, ...]:
         if domain.startswith("["):
-            return self._usable(domain, [await self._addresses.of_hop(self._literal(domain))])
+            return self._usable(domain, await self._addresses.of_all([self._literal(domain)]))
         name = dns_name(domain)
         if name is None:
             raise _NoRoute("5.1.2", f"{domain} is no domain name")
         exchanges = self._without_ourselves(domain, await self._exchanges(name))
         hops = [hop for exchange in exchanges if (hop := _hop(exchange, self._mx_port))]
-        found = await _all_of([partial(self._addresses.of_hop, hop) for hop in hops])
+        found = await self._addresses.of_all(hops)
         return self._usable(domain, found)
 
     def _literal(self, domain: str) -> NextHop:
@@ -234,34 +236,50 @@ class _Addresses:
     """Looks up the addresses of next hops."""
 
     def __init__(self, resolver: Resolver, ip_version: str, rng: random.Random) -> None:
-        self._lookups = {"6": (resolver.aaaa,), "4": (resolver.a,)}.get(
-            ip_version, (resolver.aaaa, resolver.a)
-        )
+        self._resolver = resolver
+        self._types = {"6": ("AAAA",), "4": ("A",)}.get(ip_version, ("AAAA", "A"))
         self._rng = rng
 
-    async def of_hop(self, hop: NextHop) -> _Found:
-        """The targets of one next hop, IPv6 and IPv4 in turns, the equal ones shuffled."""
+    async def of_all(self, hops: Sequence[NextHop]) -> list[_Found]:
+        """The targets of each next hop; for one hop IPv6 and IPv4 take turns, and equal ones are shuffled."""
+        questions = [
+            (hop.host, type_) for hop in hops if hop.host and not hop.address for type_ in self._types
+        ]
+        answers = await self._answers(list(dict.fromkeys(questions)))
+        return [self._of_one(hop, answers) for hop in hops]
+
+    def _of_one(self, hop: NextHop, answers: _Answers) -> _Found:
         if hop.is_unix or hop.address:
             return _Found(hop, (Target(hop, hop.host, hop.address),))
-        found = await _all_of([partial(self._lookup, lookup, hop.host) for lookup in self._lookups])
-        known = [self._shuffled(addresses) for addresses in found if addresses]
+        found = [answers[hop.host, type_] for type_ in self._types]
+        known = [self._rng.sample(addresses, len(addresses)) for addresses in found if addresses]
         in_turns = [address for turn in zip_longest(*known) for address in turn if address]
         targets = tuple(Target(hop, hop.host, address) for address in in_turns[:_MAX_ADDRESSES])
         return _Found(hop, targets, is_unsure=None in found)
 
-    async def _lookup(
-        self, lookup: Callable[[str], Awaitable[tuple[str, ...]]], host: str
-    ) -> tuple[str, ...] | None:
-        """The addresses that somebody can be reached at; None if the DNS does not tell now."""
+    async def _answers(self, questions: Sequence[_Question]) -> _Answers:
+        """What the DNS says, asked at the same time; what is remembered needs no tasks, which cost more."""
+        if all(self._resolver.remembers(*question) for question in questions):
+            return {question: await self._lookup(question) for question in questions}
+        answers: _Answers = {}
+
+        async def ask(question: _Question) -> None:
+            answers[question] = await self._lookup(question)
+
+        async with trio.open_nursery() as nursery:
+            for question in questions:
+                nursery.start_soon(ask, question)
+        return answers
+
+    async def _lookup(self, question: _Question) -> tuple[str, ...] | None:
+        host, type_ = question
         try:
-            return tuple(filter(_is_usable, await lookup(host)))
+            found = await (self._resolver.aaaa(host) if type_ == "AAAA" else self._resolver.a(host))
+            return tuple(filter(_is_usable, found))
         except (NameNotFound, NoData):
             return ()
         except TemporaryDnsError:
             return None
-
-    def _shuffled(self, addresses: tuple[str, ...]) -> list[str]:
-        return self._rng.sample(addresses, len(addresses))
 
 
 def _hop(exchange: MailExchange, port: int) -> NextHop | None:
@@ -282,20 +300,6 @@ def _each_once(targets: Iterable[Target]) -> list[Target]:
 
 
 def _is_usable(address: str) -> bool:
+    """Whether somebody can be there at all."""
     ip = ipaddress.ip_address(address)
     return not (ip.is_unspecified or ip.is_multicast)
-
-
-async def _all_of(calls: Sequence[Callable[[], Awaitable[_T]]]) -> list[_T]:
-    """What all the calls give, made at the same time, in their order."""
-    if len(calls) == 1:  # needs no task of its own
-        return [await calls[0]()]
-    results: dict[int, _T] = {}
-
-    async def keep(number: int) -> None:
-        results[number] = await calls[number]()
-
-    async with trio.open_nursery() as nursery:
-        for number in range(len(calls)):
-            nursery.start_soon(keep, number)
-    return [results[number] for number in range(len(calls))]

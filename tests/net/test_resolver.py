@@ -183,6 +183,19 @@ async def test_an_answer_is_remembered_for_its_time_to_live(
     assert server.queries["mail.example", "A", "udp"] == 2
 
 
+async def test_what_is_remembered_can_be_told_before_asking(
+    server: FakeDns, resolver: Resolver, autojump_clock: MockClock
+) -> None:
+    server.records["mail.example", "A"] = ["192.0.2.1"]
+    assert not resolver.remembers("mail.example", "A")
+    await resolver.a("mail.example")
+    assert resolver.remembers("MAIL.example.", "a")
+    assert not resolver.remembers("mail.example", "AAAA")
+    assert resolver.remembers("localhost", "MX")
+    autojump_clock.jump(server.ttl_s)
+    assert not resolver.remembers("mail.example", "A")
+
+
 async def test_no_answer_is_remembered_for_longer_than_a_day(
     server: FakeDns, resolver: Resolver, autojump_clock: MockClock
 ) -> None:
