@@ -1,0 +1,46 @@
+"""How reports are made: the settings, with what they name looked up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from harakapy.config.outbound import ReportSettings
+from harakapy.mail.report_text import BUILT_IN, ReportText
+from harakapy.smtp.address import Address
+
+__all__ = ["ReportTerms"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportTerms:
+    """What a `Reporter` is to do."""
+
+    hostname: str
+    from_address: Address
+    from_name: str = "Mail Delivery System"
+    postmaster: Address | None = None
+    """Who is told of failures that nobody else can be told of; None: the log."""
+    return_content: int = 51_200
+    """Octets up to which a message goes back whole."""
+    collect_s: float = 10.0
+    max_per_hour: int = 0
+    """0: no limit."""
+    text: ReportText = BUILT_IN
+
+    @classmethod
+    def of(cls, settings: ReportSettings, hostname: str) -> Self:
+        """Those of the settings. Reads the template: raises OSError, or ValueError if it is none."""
+        text = BUILT_IN
+        if settings.template is not None:
+            text = ReportText.parse(settings.template.read_text("utf-8"))
+        return cls(
+            hostname=hostname,
+            from_name=settings.from_name,
+            from_address=Address.parse(settings.address or f"MAILER-DAEMON@{hostname}", utf8=False),
+            postmaster=Address.parse(settings.postmaster) if settings.postmaster else None,
+            return_content=settings.return_content,
+            collect_s=settings.collect,
+            max_per_hour=settings.max_per_hour,
+            text=text,
+        )
