@@ -219,9 +219,11 @@ class Running:
         self._thread.join()
 
 
-groups = st.lists(
-    st.sampled_from([*HELLO, *MAIL, *MAIL, *RCPT, *RCPT, *RCPT, *OTHER]), min_size=1, max_size=6
+chunks = st.builds(chunk, st.sampled_from(CHUNKS), is_last=st.booleans())
+commands = st.one_of(
+    st.sampled_from([*HELLO, *MAIL]), st.sampled_from(RCPT), chunks, st.sampled_from([*RCPT, *OTHER])
 )
+groups = st.lists(commands, min_size=1, max_size=8)
 
 
 class Session(RuleBasedStateMachine):
@@ -260,9 +262,9 @@ class Session(RuleBasedStateMachine):
             assert self.code() in allowed, said
 
     @precondition(lambda self: self.is_open)
-    @rule(recipients=st.integers(1, 3))
-    def begin_a_transaction(self, recipients: int) -> None:
-        self.say_a_group([HELLO[0], MAIL[0], *[RCPT[0]] * recipients], 0)
+    @rule(recipients=st.integers(1, 3), group=groups)
+    def begin_a_transaction(self, recipients: int, group: list[Say]) -> None:
+        self.say_a_group([HELLO[0], MAIL[0], *[RCPT[0]] * recipients, *group], 0)
 
     @precondition(lambda self: self.is_open)
     @rule(content=st.sampled_from([*CLEAN, *DIRTY]), cut=st.integers(0, 30))
@@ -274,20 +276,6 @@ class Session(RuleBasedStateMachine):
         if code == 354:
             self.say(content + b".\r\n", cut)
             assert self.code() in self.model.content(content in CLEAN)
-
-    @precondition(lambda self: self.is_open)
-    @rule(
-        octets=st.sampled_from(CHUNKS),
-        is_last=st.booleans(),
-        behind=st.sampled_from(OTHER),
-        cut=st.integers(0, 20),
-    )
-    def send_a_chunk(self, octets: bytes, is_last: bool, behind: Say, cut: int) -> None:
-        said = chunk(octets, is_last=is_last)
-        self.say(said.wire + behind.wire, cut)
-        for each in (said, behind):
-            allowed = self.model.answers(each)
-            assert self.code() in allowed, each
 
     @precondition(lambda self: self.is_open)
     @rule(behind=st.sampled_from([b"", b"NOOP\r\n", b"MAIL FROM:<a@b.test>\r\n"]))
