@@ -13,6 +13,8 @@ COMMANDS = {
     "check": "Check a configuration and its plugins without starting.",
     "plugins": "List plugins: installed, enabled, version, where from.",
     "hooks": "Show for each hook which plugins run, in order.",
+    "queue": "Look at the mail that waits, and steer it.",
+    "send": "Send the message on standard input, as sendmail does.",
 }
 
 

@@ -1,0 +1,5 @@
+"""``harakapy send``: what programs call as /usr/sbin/sendmail."""
+
+from harakapy.cli.send.command import command
+
+__all__ = ["command"]
