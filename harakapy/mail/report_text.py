@@ -72,8 +72,9 @@ _SUBJECTS: Final = {
     Action.DELIVERED: "Your message was delivered",
 }
 _SUMMARIES: Final = {
-    Action.FAILED: "Your message could not be delivered to the recipients below, and is not tried again.",
-    Action.DELAYED: "Your message could not be delivered yet to the recipients below. You need not do "
+    Action.FAILED: "Your message could not be delivered to those listed as not delivered below, and is not "
+    "tried again for them.",
+    Action.DELAYED: "Your message could not be delivered yet to those listed below. You need not do "
     "anything: it is tried again until the time given, and you are told if that fails.",
     Action.RELAYED: "Your message was passed on to hosts that do not report what becomes of it.",
     Action.DELIVERED: "Your message was delivered, as you asked to be told.",
