@@ -85,6 +85,14 @@ class ListenSettings(Section):
         ),
         examples=[["10.0.0.0/8"]],
     )
+    xclient: tuple[Network, ...] = Field(
+        (),
+        description=(
+            "Networks of clients that may speak for others with XCLIENT, as content filters and proxies of "
+            "mail do. They are believed in everything, also in who has logged in."
+        ),
+        examples=[["127.0.0.1"]],
+    )
     extensions: ExtensionSettings = Field(
         default_factory=ExtensionSettings, description="Extensions of SMTP that may be withheld here."
     )

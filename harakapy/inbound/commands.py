@@ -36,7 +36,9 @@ from harakapy.smtp import (
     StartTls,
     Unrecognized,
     Vrfy,
+    XClient,
 )
+from harakapy.smtp.xclient import XCLIENT_ATTRIBUTES
 
 READY_FOR_TLS = Reply(220, "Ready to start TLS", "2.0.0")
 TLS_IS_ACTIVE = Reply(503, "TLS is active already", "5.5.1")
@@ -45,6 +47,7 @@ TOO_MANY_RECIPIENTS = Reply(452, "Too many recipients, send the rest in another 
 NO_ROUTES = Reply(550, "A local part cannot be a route to elsewhere", "5.7.1")
 ROUTE_MARKS = frozenset("@%!")
 """What old mail systems take for a route within a local part: user@host@, user%host@, host!user@."""
+NOT_TRUSTED = Reply(550, "insufficient authorization", "5.7.0")
 NOT_EXPANDED = Reply(502, "Lists are not expanded here", "5.5.1")
 NO_SUCH_HOOK = Reply(451, "Temporary failure, try again later", "4.3.0")
 VERBS = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP"
@@ -89,6 +92,8 @@ def _hello_words(conversation: Conversation) -> dict[str, str]:
 async def _capabilities(conversation: Conversation) -> list[str]:
     connection = conversation.connection
     connection.capabilities = offered_lines(conversation.terms, connection)
+    if conversation.may_speak_for_others:
+        connection.capabilities.append(f"XCLIENT {' '.join(XCLIENT_ATTRIBUTES)}")
     conversation.mechanisms = await offered_mechanisms(conversation)
     if conversation.mechanisms:
         connection.capabilities.append(f"AUTH {' '.join(conversation.mechanisms)}")
@@ -202,6 +207,15 @@ async def starttls(conversation: Conversation, command: StartTls) -> None:
     await conversation.start_tls()
 
 
+async def xclient(conversation: Conversation, command: XClient) -> None:
+    """XCLIENT: a trusted client speaks for another one, who is greeted anew."""
+    if conversation.may_speak_for_others:
+        conversation.hand_over(command.claims)
+        return
+    conversation.count_error()
+    conversation.send(NOT_TRUSTED)
+
+
 async def unrecognized(conversation: Conversation, command: Unrecognized) -> None:
     """A command we do not know: perhaps a plugin does."""
     if command.verb == "STARTTLS" and conversation.connection.tls is not None:
@@ -259,6 +273,7 @@ HANDLERS: dict[type, Handler] = {
     Quit: leave,
     StartTls: starttls,
     Auth: auth,
+    XClient: xclient,
     Unrecognized: unrecognized,
     Refused: break_off,
     EndOfFile: break_off,

@@ -18,14 +18,24 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from harakapy.hooks import Verdict
-from harakapy.inbound.admission import Arrival, start_tls
+from harakapy.inbound.admission import Arrival, speak_for_another, start_tls
 from harakapy.inbound.connection import Connection, Hello
 from harakapy.inbound.extensions import withheld
 from harakapy.inbound.outcomes import OUTCOMES, Step
 from harakapy.inbound.receive import Framing, Reception
 from harakapy.net import Deadline, SocketStream
 from harakapy.net.tls import TlsHandshakeError
-from harakapy.smtp import NEED_DATA, Command, Event, Quit, Refused, Reply, ServerProtocol, State
+from harakapy.smtp import (
+    NEED_DATA,
+    ClientClaims,
+    Command,
+    Event,
+    Quit,
+    Refused,
+    Reply,
+    ServerProtocol,
+    State,
+)
 
 if TYPE_CHECKING:
     from harakapy.inbound.service import Service
@@ -61,20 +71,23 @@ class Conversation:
 
     ``farewell`` is the reply that the client is still owed when the conversation ends or is cancelled;
     ``client_has_left`` tells that it said QUIT or closed its side, so that nobody waits for a last word.
+    ``successor`` is the client with whom the stream goes on by XCLIENT, None unless it does.
     ``mechanisms`` are the ways to log in that the last EHLO was told of, ``auth_failures`` the logins that
     failed.
     """
 
     __slots__ = (
-        "_deadline", "_is_waiting", "_junk", "_loop_reply", "_protocol", "auth_failures", "client_has_left",
-        "connection", "farewell", "hooks", "is_closing", "mechanisms", "reception", "service", "stream",
-        "terms",
+        "_arrival", "_deadline", "_is_waiting", "_junk", "_loop_reply", "_protocol", "auth_failures",
+        "client_has_left", "connection", "farewell", "hooks", "is_closing", "mechanisms", "reception",
+        "service", "stream", "successor", "terms",
     )  # fmt: skip
 
     def __init__(
         self, service: Service, connection: Connection, arrival: Arrival, deadline: Deadline
     ) -> None:
         self.service = service
+        self._arrival = arrival
+        self.successor: Arrival | None = None
         self.terms = arrival.terms
         self.hooks = service.hooks
         self.connection = connection
@@ -97,7 +110,27 @@ class Conversation:
     def extensions(self) -> frozenset[str]:
         """What the protocol object lets pass. AUTH is refused by us if there should be TLS first."""
         extensions = self.terms.extensions - withheld(self.connection)
+        if self.terms.xclient:
+            extensions |= {"XCLIENT"}
         return extensions | {"AUTH"} if self.hooks.is_implemented("auth") else extensions
+
+    @property
+    def claims(self) -> ClientClaims | None:
+        """What a trusted client has said of this one by XCLIENT."""
+        return self._arrival.claims
+
+    @property
+    def may_speak_for_others(self) -> bool:
+        """Whether this client is believed in XCLIENT."""
+        return self._arrival.may_speak_for_others
+
+    def hand_over(self, claims: ClientClaims) -> None:
+        """Let the stream go on with the client for whom this one speaks; its greeting is the answer."""
+        successor = speak_for_another(self._arrival, claims)
+        successor.stream, successor.tls = self.stream, self.connection.tls
+        successor.received = self._protocol.take_unread()
+        self.successor = successor
+        self.is_closing = True
 
     async def run(self, handlers: Mapping[type, Handler]) -> None:
         """Answer events until the client leaves or is sent away.

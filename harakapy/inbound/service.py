@@ -39,6 +39,8 @@ _TOO_MANY = {
     Refusal.TOTAL: Reply(421, "Too many connections, try again later", "4.7.0"),
     Refusal.ADDRESS: Reply(421, "Too many connections from your address, try again later", "4.7.0"),
 }
+HANDED_OVER = "handed over"
+"""How a conversation ended whose client goes on as another one."""
 _STATUS = {2: "accepted", 4: "deferred", 5: "refused"}
 
 
@@ -86,28 +88,37 @@ class Service:
         await self.handle(arrival)
 
     async def handle(self, arrival: Arrival) -> None:
-        """Converse with one client until the end. Owns the stream; raises nothing but trio.Cancelled."""
+        """Converse with one client until the end. Owns the stream; raises nothing but trio.Cancelled.
+
+        A client that speaks for others by XCLIENT is a new one each time it does.
+        """
+        following: Arrival | None = arrival
         try:
-            if await look_behind_proxy(arrival, self.log):
-                await self._handle_within_limits(arrival)
+            if not await look_behind_proxy(arrival, self.log):
+                return
+            while following is not None:
+                arrival = following
+                following = await self._handle_within_limits(arrival)
         finally:
             await _close(arrival.stream)
 
-    async def _handle_within_limits(self, arrival: Arrival) -> None:
+    async def _handle_within_limits(self, arrival: Arrival) -> Arrival | None:
+        """Who comes next over the same stream, if anybody does."""
         host = arrival.remote.host
         refusal = self.limits.acquire(host)
         if refusal is not None:
             self.log.notice("connection refused", remote=host, reason=refusal.value)
-            if not arrival.terms.is_tls_implicit:
+            if arrival.tls is not None or not arrival.terms.is_tls_implicit:
                 await _say_last_words(arrival.stream, _TOO_MANY[refusal].encode())
-            return
+            return None
         try:
-            if await shake_hands_first(arrival, self.log):
-                await self._handle_admitted(arrival)
+            if not await shake_hands_first(arrival, self.log):
+                return None
+            return await self._handle_admitted(arrival)
         finally:
             self.limits.release(host)
 
-    async def _handle_admitted(self, arrival: Arrival) -> None:
+    async def _handle_admitted(self, arrival: Arrival) -> Arrival | None:
         connection = Connection(
             self.server,
             self.log,
@@ -133,6 +144,7 @@ class Service:
             with trio.CancelScope(shield=True):
                 await self._end(conversation, ending)
                 arrival.stream = conversation.stream
+        return conversation.successor if conversation.farewell is None else None
 
     async def _converse(self, conversation: Conversation) -> str:
         """Greet and answer; how it ended, for the log."""
@@ -147,7 +159,9 @@ class Service:
             conversation.connection.log.crit("connection failed", error=str(error), exc_info=error)
             conversation.farewell = Reply(421, "Internal error, try again later", "4.3.0")
             return "failed"
-        return "left" if conversation.farewell is None else "sent away"
+        if conversation.farewell is not None:
+            return "sent away"
+        return "left" if conversation.successor is None else HANDED_OVER
 
     async def _end(self, conversation: Conversation, ending: str) -> None:
         """Say what is owed, and tell the plugins. Runs shielded; each part has its own bound."""
@@ -158,7 +172,7 @@ class Service:
             await conversation.reset_transaction()
             await self.hooks.disconnect(connection)
             self._log_connection(connection, ending)
-            if ending != "broken" and not conversation.client_has_left:
+            if ending not in ("broken", HANDED_OVER) and not conversation.client_has_left:
                 await _linger(stream)
         finally:
             del self._open[conversation]

@@ -35,10 +35,10 @@ class Terms:
 
     ``tls`` is what a handshake needs, None where there is no TLS; it is the business of the admission where
     ``is_tls_implicit``, and offered as STARTTLS elsewhere. ``proxies`` are believed in what they say of the
-    client's address. Where ``is_submission`` only users who have logged in may send; ``has_auth_without_tls``
-    lets them do so in clear. ``extensions`` are the keywords of what is offered and ``capabilities`` its
-    lines, of which a conversation withholds what does not fit it; FUTURERELEASE has no line there, as it
-    tells a time. Without FUTURERELEASE ``max_hold_s`` is 0.
+    client's address, ``xclient`` in what they say of others by XCLIENT. Where ``is_submission`` only users
+    who have logged in may send; ``has_auth_without_tls`` lets them do so in clear. ``extensions`` are the
+    keywords of what is offered and ``capabilities`` its lines, of which a conversation withholds what does
+    not fit it; FUTURERELEASE has no line there, as it tells a time. Without it ``max_hold_s`` is 0.
     """
 
     tls: TlsTerms | None
@@ -46,6 +46,7 @@ class Terms:
     is_submission: bool
     has_auth_without_tls: bool
     proxies: tuple[Network, ...]
+    xclient: tuple[Network, ...]
     hostname: str
     greeting: str
     extensions: frozenset[str]
@@ -95,6 +96,7 @@ class Terms:
             is_submission=listen is not None and listen.role == "submission",
             has_auth_without_tls=listen is not None and listen.auth_without_tls,
             proxies=() if listen is None else listen.proxies,
+            xclient=() if listen is None else listen.xclient,
             hostname=settings.hostname,
             greeting=smtp.greeting,
             extensions=frozenset({*OFFERED, *starttls, "SIZE", *offer.keywords}),

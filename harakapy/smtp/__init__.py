@@ -50,15 +50,17 @@ from harakapy.smtp.verbs import (
     StartTls,
     Unrecognized,
     Vrfy,
+    XClient,
 )
+from harakapy.smtp.xclient import ClientClaims
 
 __all__ = [
     "NEED_DATA", "NO_CAPABILITIES", "NO_MAIL_PARAMETERS", "NO_RCPT_PARAMETERS", "NULL_PATH", "Address",
-    "Auth", "AuthResponse", "Bdat", "Body", "Capabilities", "ChunkEnd", "ClientProtocol", "Closed",
-    "Command", "Connect", "ContentChunk", "ContentEnd", "Data", "DataDecoder", "DeliverBy", "Dialect",
-    "DotStuffer", "Ehlo", "EndOfFile", "Event", "Expn", "Helo", "Help", "Lhlo", "LineRules",
+    "Auth", "AuthResponse", "Bdat", "Body", "Capabilities", "ChunkEnd", "ClientClaims", "ClientProtocol",
+    "Closed", "Command", "Connect", "ContentChunk", "ContentEnd", "Data", "DataDecoder", "DeliverBy",
+    "Dialect", "DotStuffer", "Ehlo", "EndOfFile", "Event", "Expn", "Helo", "Help", "Lhlo", "LineRules",
     "LocalProtocolError", "Mail", "MailParameters", "NeedData", "Noop", "Notify", "OriginalRecipient",
-    "ProtocolError", "Quit", "Rcpt", "RcptParameters", "Refused", "RemoteProtocolError", "Replied",
-    "Reply", "ReplyParser", "Ret", "Rset", "Sent", "ServerLimits", "ServerProtocol", "StartTls",
-    "State", "Unrecognized", "Vrfy", "decode_xtext", "encode_xtext", "parse_command", "parse_reply",
+    "ProtocolError", "Quit", "Rcpt", "RcptParameters", "Refused", "RemoteProtocolError", "Replied", "Reply",
+    "ReplyParser", "Ret", "Rset", "Sent", "ServerLimits", "ServerProtocol", "StartTls", "State",
+    "Unrecognized", "Vrfy", "XClient", "decode_xtext", "encode_xtext", "parse_command", "parse_reply",
 ]  # fmt: skip

@@ -49,7 +49,9 @@ from harakapy.smtp.verbs import (
     StartTls,
     Unrecognized,
     Vrfy,
+    XClient,
 )
+from harakapy.smtp.xclient import ClientClaims
 
 __all__ = ["parse_command"]
 
@@ -243,6 +245,13 @@ def _parse_auth(argument: str) -> Auth:
     return Auth(mechanism.upper(), response)
 
 
+def _parse_xclient(argument: str) -> XClient:
+    try:
+        return XClient(ClientClaims.parse(argument))
+    except ValueError as error:
+        raise _refused(501, "5.5.4", f"bad XCLIENT: {error}") from None
+
+
 _ARGUMENT_PARSERS: Final[dict[str, Callable[[str], Command]]] = {
     "HELO": _greeting(Helo),
     "EHLO": _greeting(Ehlo),
@@ -256,9 +265,15 @@ _ARGUMENT_PARSERS: Final[dict[str, Callable[[str], Command]]] = {
     "HELP": Help,
     "STARTTLS": _word(StartTls()),
     "AUTH": _parse_auth,
+    "XCLIENT": _parse_xclient,
 }
 _VERBS: Final = frozenset({"MAIL", "RCPT", *_ARGUMENT_PARSERS})
-_NEEDED_EXTENSION: Final = {"BDAT": "CHUNKING", "STARTTLS": "STARTTLS", "AUTH": "AUTH"}
+_NEEDED_EXTENSION: Final = {
+    "BDAT": "CHUNKING",
+    "STARTTLS": "STARTTLS",
+    "AUTH": "AUTH",
+    "XCLIENT": "XCLIENT",
+}
 
 
 def _syntax(form: str) -> RemoteProtocolError:

@@ -238,6 +238,12 @@ class ServerProtocol:
             raise LocalProtocolError("there was no STARTTLS")
         self._state = _FRESH
 
+    def take_unread(self) -> bytes:
+        """What has been received and no event has taken, for whoever goes on with the octets."""
+        unread = self._buffer.peek(len(self._buffer))
+        self._buffer.clear()
+        return unread
+
     def _parse(self, line: bytes) -> Command:
         if len(line) > self._limit and line[:5].upper() != b"AUTH ":
             raise refusal.long_line(line)

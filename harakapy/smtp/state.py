@@ -43,6 +43,7 @@ from harakapy.smtp.verbs import (
     StartTls,
     Unrecognized,
     Vrfy,
+    XClient,
 )
 
 __all__ = ["AT_ONCE", "LAST", "TABLE", "Cell", "State", "next_state", "next_state_of_sender"]
@@ -115,6 +116,7 @@ def _transaction(here: State, cells: Mapping[type, Cell]) -> Mapping[type, Cell]
         Rset: {2: State.READY},
         StartTls: {2: State.TLS},
         Auth: _NOT_IN_TRANSACTION,  # RFC 4954 4
+        XClient: _NOT_IN_TRANSACTION,
         Mail: _NESTED_MAIL,
     }
     return _row(here, {**within, **cells})
@@ -130,7 +132,9 @@ TABLE: Final[Mapping[State, Mapping[type, Cell]]] = {
         Connect: {2: State.FRESH, 4: State.REJECTED, 5: State.REJECTED},
     },
     State.REJECTED: {  # RFC 5321 3.1: wait for QUIT, and refuse everything else
-        **dict.fromkeys((Helo, Ehlo, Lhlo, Mail, Rcpt, Data, Bdat, Rset, StartTls, Auth), _NO_SERVICE),
+        **dict.fromkeys(
+            (Helo, Ehlo, Lhlo, Mail, Rcpt, Data, Bdat, Rset, StartTls, Auth, XClient), _NO_SERVICE
+        ),
         **dict.fromkeys((Noop, Vrfy, Expn, Help, Unrecognized), _NO_SERVICE),
         Quit: {2: State.CLOSED},
     },
@@ -141,6 +145,7 @@ TABLE: Final[Mapping[State, Mapping[type, Cell]]] = {
             Ehlo: {2: State.READY},
             Lhlo: {2: State.READY},
             Rset: {2: State.FRESH},
+            XClient: {2: State.FRESH},
             StartTls: _NO_HELLO,
             Auth: _NO_HELLO,
             Mail: _NO_HELLO,
@@ -158,6 +163,7 @@ TABLE: Final[Mapping[State, Mapping[type, Cell]]] = {
             Rset: {2: State.READY},
             StartTls: {2: State.TLS},
             Auth: {2: State.READY, 3: State.AUTH},
+            XClient: {2: State.FRESH},  # the reply is a greeting
             Mail: {2: State.MAIL},
             Rcpt: _NO_MAIL,
             Data: _NO_MAIL,

@@ -15,6 +15,7 @@ from harakapy.smtp.parameters import (
     MailParameters,
     RcptParameters,
 )
+from harakapy.smtp.xclient import ClientClaims
 
 __all__ = [
     "Auth",
@@ -34,6 +35,7 @@ __all__ = [
     "StartTls",
     "Unrecognized",
     "Vrfy",
+    "XClient",
 ]
 
 
@@ -232,6 +234,17 @@ class Auth(_Line):
 
 
 @dataclass(frozen=True, slots=True)
+class XClient(_Line):
+    """XCLIENT: tells of the client for whom a trusted one speaks; the session begins anew."""
+
+    verb: ClassVar[str] = "XCLIENT"
+    claims: ClientClaims
+
+    def _text(self) -> str:
+        return f"XCLIENT {self.claims}"
+
+
+@dataclass(frozen=True, slots=True)
 class Unrecognized(_Line):
     """A verb that is not ours, or whose extension is not offered; ``verb`` is upper-case, not empty."""
 
@@ -257,6 +270,7 @@ Command = (
     | Help
     | StartTls
     | Auth
+    | XClient
     | Unrecognized
 )
 """Any command of SMTP. Each has ``verb``, upper-case, and ``to_bytes()``. `Lhlo` is of LMTP."""

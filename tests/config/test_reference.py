@@ -60,6 +60,7 @@ def test_example_with_every_line_made_active_gives_the_defaults(tmp_path: Path) 
             "role": "mx",
             "auth_without_tls": False,
             "proxies": [],
+            "xclient": [],
             "extensions": {"dsn": True, "deliverby": True, "mt_priority": True, "requiretls": True},
         }
     ]

@@ -27,6 +27,7 @@ from harakapy.smtp.verbs import (
     StartTls,
     Unrecognized,
     Vrfy,
+    XClient,
 )
 
 COMMANDS = get_args(Command)
@@ -89,6 +90,10 @@ def test_every_state_can_be_reached_from_the_greeting() -> None:
         (State.READY, Helo, 250, State.READY),
         (State.READY, Ehlo, 250, State.READY),
         (State.READY, Rset, 250, State.READY),
+        (State.FRESH, XClient, 220, State.FRESH),
+        (State.FRESH, XClient, 550, State.FRESH),
+        (State.READY, XClient, 220, State.FRESH),
+        (State.READY, XClient, 550, State.READY),
         (State.READY, StartTls, 220, State.TLS),
         (State.READY, StartTls, 454, State.READY),
         (State.READY, Auth, 334, State.AUTH),
@@ -185,6 +190,7 @@ def test_the_octets_of_a_chunk_follow_at_once(state: State) -> None:
         (State.MAIL, Data, "503 5.5.1 send RCPT first"),
         (State.MAIL, Mail, "503 5.5.1 nested MAIL, send RSET to begin anew"),
         (State.MAIL, Auth, "503 5.5.1 not during a mail transaction"),
+        (State.RCPT, XClient, "503 5.5.1 not during a mail transaction"),
         (State.REFUSED, Data, "554 5.5.1 no valid recipients"),
         (State.REFUSED, Bdat, "554 5.5.1 no valid recipients"),
         (State.CHUNKS, Data, "503 5.5.1 a chunk was sent, go on with BDAT or send RSET"),
