@@ -13,6 +13,7 @@ from harakapy.config import ConfigError, Settings, load
 from harakapy.config.place import local_host_name
 from harakapy.hooks import HookFault, RegistrationError
 from harakapy.net import Endpoint, ListenError
+from harakapy.outbound import NextHop
 from harakapy.process import StartRefused
 
 DEFAULT_FILE = Path("harakapy.toml")
@@ -39,7 +40,7 @@ def chosen_file(file: Path | None) -> Path | None:
 
 def load_settings(file: Path) -> Settings:
     """Read a configuration file. Raises ConfigError."""
-    return load(file, check_address=Endpoint.parse)
+    return load(file, check_address=Endpoint.parse, check_next_hop=NextHop.parse)
 
 
 def own_mail() -> dict[str, Any]:

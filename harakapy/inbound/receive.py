@@ -19,14 +19,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from harakapy.hooks import Action, Verdict
+from harakapy.hooks import OK, Action, Verdict
 from harakapy.inbound.outcomes import OUTCOMES
 from harakapy.inbound.transaction import Transaction
 from harakapy.mail import Content, ContentWriter, Header
 from harakapy.mail.trace import date_time, received_field, with_protocol
+from harakapy.queue import StoreError, StoreFull
 from harakapy.smtp import Bdat, Body, ChunkEnd, ContentChunk, ContentEnd, Data, LineRules, Reply
 
 if TYPE_CHECKING:
+    from harakapy.inbound.connection import Connection
     from harakapy.inbound.conversation import Conversation
     from harakapy.inbound.terms import Terms
 
@@ -37,6 +39,7 @@ CONTENT_OCTETS = 65536
 read, however little comes, because the C library then maps and unmaps memory for it (measured on Linux)."""
 
 NO_ROOM = Reply(452, "Insufficient system storage, try again later", "4.3.1")
+NO_QUEUE = Reply(451, "The message could not be stored, try again later", "4.3.0")
 HEADER_TOO_BIG = Reply(552, "The header is too large", "5.3.4")
 HEADER_LINE_TOO_LONG = Reply(554, "A line of the header is too long", "5.6.0")
 LINE_TOO_LONG = Reply(554, "A line of the message is too long", "5.6.0")
@@ -232,7 +235,7 @@ async def _decide(conversation: Conversation, transaction: Transaction) -> None:
         await conversation.settle("data_post", verdict)
         return
     hook = "queue_outbound" if connection.relaying else "queue"
-    if any(map(hooks.may_wait, (hook, "queue_ok", "reset_transaction"))):
+    if hook == "queue_outbound" or any(map(hooks.may_wait, (hook, "queue_ok", "reset_transaction"))):
         await _commit_shielded(conversation, transaction, hook)
     else:
         await _commit(conversation, transaction, hook)
@@ -242,6 +245,12 @@ async def _commit(conversation: Conversation, transaction: Transaction, hook: st
     """Have a plugin take the message, and answer."""
     connection, hooks = conversation.connection, conversation.hooks
     verdict = await (hooks.queue(connection) if hook == "queue" else hooks.queue_outbound(connection))
+    if verdict.action is Action.CONT and hook == "queue_outbound":
+        problem = await _queue(connection)
+        if problem is not None:
+            conversation.send(problem)
+            return
+        verdict = OK
     reply = OUTCOMES[hook][verdict.action].reply(verdict, uuid=transaction.uuid)
     conversation.send(reply)
     if verdict.action is Action.OK:
@@ -249,6 +258,18 @@ async def _commit(conversation: Conversation, transaction: Transaction, hook: st
         await hooks.queue_ok(connection, reply)
     elif verdict.action in CLOSING:
         conversation.is_closing = True
+
+
+async def _queue(connection: Connection) -> Reply | None:
+    """Have our own queue take the message; the reply if it does not."""
+    try:
+        await connection.server.outbound.accept(connection)
+    except StoreFull:
+        return NO_ROOM
+    except StoreError as error:
+        connection.log.error("the queue takes no mail", problem=str(error))
+        return NO_QUEUE
+    return None
 
 
 async def _commit_shielded(conversation: Conversation, transaction: Transaction, hook: str) -> None:

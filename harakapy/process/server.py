@@ -7,7 +7,8 @@ number of them may run side by side.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Self
@@ -20,8 +21,11 @@ from harakapy.inbound import Arrival, Service, Terms, load_decoy
 from harakapy.log import Level, Logger, open_logger
 from harakapy.net import ConnectionLimits, Endpoint, Listener, Resolver, SocketAddress, open_listeners
 from harakapy.net import serve as accept_from
+from harakapy.outbound import SMTP_PORT, Outbound
 from harakapy.process.certificates import open_certificates
 from harakapy.process.loading import LoadedPlugin, changed_configs, load_plugins
+from harakapy.process.queueing import open_queue
+from harakapy.queue import Store
 
 RESTART_KEYS = re.compile(
     r"(listen|tls|plugins|state_dir|dns|smtp\.(hook_timeout|spool_dir)|log\.(file|format|timestamps))\b"
@@ -39,7 +43,8 @@ class Server:
     """One server.
 
     ``settings`` are those in force for new connections, ``notes`` what plugins write down for one another for
-    as long as the server lives, ``plugins`` what was loaded, ``hooks`` their chains.
+    as long as the server lives, ``plugins`` what was loaded, ``hooks`` their chains, ``outbound`` the way out
+    for mail.
     """
 
     def __init__(
@@ -49,12 +54,20 @@ class Server:
         plugins: Iterable[object] = (),
         log: Logger | None = None,
         resolver: Resolver | None = None,
+        store: Store | None = None,
+        clock: Callable[[], float] = time.time,
+        mx_port: int = SMTP_PORT,
         strict: bool = False,
     ) -> None:
         """Load and register the plugins: those that the settings list, then ``plugins``, given as objects.
 
-        ``log`` and ``resolver`` are made from the settings if they are not given. ``strict`` raises where a
-        plugin answers what its hook does not accept: for tests.
+        ``log``, ``resolver`` and ``store``, the queue of mail that goes out, are made from the settings if
+        they are not given; a given store is closed at the end, and so is one of the settings' file opened at
+        the start, while a server without a file opens its queue when the first message goes into it.
+        ``clock`` gives seconds of the wall clock, for the queue; ``mx_port`` is where hosts that the DNS
+        names take mail. ``strict`` raises where a plugin answers what its hook does not accept. The last
+        three are for tests.
+
         Raises ConfigError, or RegistrationError if an implementation does not fit its hook.
         """
         self.settings = settings or Settings.default()
@@ -68,6 +81,16 @@ class Server:
         self._listen = self.settings.listen
         self._certificates = open_certificates(self.settings, self.log)
         self._resolver = resolver
+        self._store = store
+        self.outbound = Outbound(
+            self.settings,
+            self.hooks,
+            self.log,
+            open_store=self._open_store,
+            resolver=lambda: self.resolver,
+            now=clock,
+            mx_port=mx_port,
+        )
         self._service: Service | None = None
         self._stop = trio.Event()
 
@@ -203,6 +226,22 @@ class Server:
             ),
             decoy=load_decoy(self.settings.state_dir) if self.hooks.is_implemented("auth_secret") else None,
         )
+        async with trio.open_nursery() as outgoing:
+            await outgoing.start(self.outbound.run, [(each.host, each.port) for each in self.addresses])
+            if self._store is not None or self.settings.source is not None:
+                await self.outbound.open()
+            await self._receive(service, listeners, task_status)
+            outgoing.cancel_scope.cancel()
+        self._service = None
+        self.log.notice("stopped")
+
+    async def _receive(
+        self,
+        service: Service,
+        listeners: list[tuple[int, Listener]],
+        task_status: trio.TaskStatus[Self],
+    ) -> None:
+        """Accept connections until told to stop; then end them orderly, and after them the deliveries."""
         async with trio.open_nursery() as connections:
             connections.start_soon(service.watchdog.run)
             async with trio.open_nursery() as accepting:
@@ -216,11 +255,15 @@ class Server:
                 accepting.cancel_scope.cancel()
             for _, listener in listeners:
                 listener.close()
-            await service.stop(trio.current_time() + self.settings.smtp.shutdown_timeout)
+            deadline = trio.current_time() + self.settings.smtp.shutdown_timeout
+            await service.stop(deadline)
+            await self.outbound.stop(deadline)
             await self.hooks.shutdown(self)
             connections.cancel_scope.cancel()
-        self._service = None
-        self.log.notice("stopped")
+
+    async def _open_store(self) -> Store:
+        """The queue; called once at most. Raises StoreUnavailable or StoreFull."""
+        return self._store or await open_queue(self.settings, self.log)
 
     async def converse(
         self,

@@ -1,0 +1,187 @@
+"""One attempt: the hooks before it, the way, the content, and the hosts.
+
+Nothing here loses or fails mail by mistake: whatever is not understood, a defect of ours included, puts the
+attempt off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from harakapy.hooks import Action as Verb
+from harakapy.hooks import Hooks, IllegalAnswer, Verdict
+from harakapy.log import Logger
+from harakapy.mail import Content
+from harakapy.mail.safe_text import neutralise
+from harakapy.mail.status import EnhancedStatus
+from harakapy.outbound.attempt import Answer, Phase
+from harakapy.outbound.conclusion import Conclusion
+from harakapy.outbound.concurrency import Feedback
+from harakapy.outbound.courier import Courier, Ending
+from harakapy.outbound.failure import judge, sum_up
+from harakapy.outbound.given_hops import NoNextHop, next_hops
+from harakapy.outbound.hmail import HMail
+from harakapy.outbound.hop import NextHop
+from harakapy.outbound.reports import Reporter
+from harakapy.outbound.route import Route, Router
+from harakapy.queue import (
+    ContentUnreadable,
+    DeliveryKey,
+    DeliveryRequest,
+    MessageNotFound,
+    Outcome,
+    StoreError,
+)
+
+__all__ = ["Attempted", "Attempts", "OpenContent"]
+
+OpenContent = Callable[[str], Awaitable[Content]]
+
+STORE_PAUSE_S: Final = 60.0
+"""How long a delivery waits whose content could not be read just now. Picked."""
+
+_DEFECT: Final = Answer(Phase.CONNECT, text="an internal error", status=EnhancedStatus(4, 3, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """What came of an attempt: outcomes to record, or deliveries for which none was made.
+
+    The latter are due again at ``unclaimed_until``, if that is given; else they are somebody else's or gone.
+    ``dead_until`` goes with `Feedback.DEAD`. Both are seconds of the wall clock.
+    """
+
+    outcomes: Sequence[Outcome] = ()
+    unclaimed: Sequence[DeliveryKey] = ()
+    unclaimed_until: float = 0.0
+    feedback: Feedback = Feedback.NOTHING
+    dead_until: float = 0.0
+
+
+class Attempts:
+    """Makes attempts, for an engine. ``now`` gives seconds of the wall clock."""
+
+    def __init__(
+        self,
+        hooks: Hooks,
+        router: Router,
+        courier: Courier,
+        conclusion: Conclusion,
+        reporter: Reporter,
+        log: Logger,
+        *,
+        now: Callable[[], float],
+        learn_route: Callable[[str, Route], None],
+    ) -> None:
+        """``learn_route`` is told where mail for a destination goes."""
+        self._hooks = hooks
+        self._router = router
+        self._courier = courier
+        self._conclusion = conclusion
+        self._reporter = reporter
+        self._log = log
+        self._now = now
+        self._learn_route = learn_route
+
+    async def make(self, request: DeliveryRequest, open_content: OpenContent) -> Attempted:
+        """Make one attempt. Raises trio.Cancelled, and IllegalAnswer if the hooks are strict."""
+        hmail = HMail.of(request, open_content)
+        try:
+            return await self._make(hmail, request, open_content)
+        except IllegalAnswer:
+            raise
+        except Exception as error:  # noqa: BLE001  # mail must outlive any defect of ours
+            self._log.crit("delivery failed", uuid=request.message.id, error=str(error), exc_info=error)
+            return await self._end(hmail, request, Route(failure=_DEFECT))
+
+    async def tell_of_delay(self, request: DeliveryRequest) -> None:
+        """Tell the sender that a message takes long, if it is time to; called once a deferral is recorded."""
+        message, now = request.message, self._now()
+        lifetime = self._conclusion.lifetime
+        if not lifetime.is_delay_report_due(message, now):
+            return
+        try:
+            await self._reporter.report_delay(message, retry_until=lifetime.expires_at(message), now=now)
+        except StoreError as error:
+            self._log.error("no report of a delay", uuid=message.id, problem=str(error))
+
+    async def _make(self, hmail: HMail, request: DeliveryRequest, open_content: OpenContent) -> Attempted:
+        verdict = await self._hooks.send_email(hmail)
+        if verdict.action is Verb.DELAY:
+            return _put_off(request, self._now() + _seconds(verdict))
+        if (expired := await self._conclusion.too_late(hmail, request)) is not None:
+            return Attempted(expired)
+        route = await self._route(hmail, request)
+        if route.failure is not None:
+            return await self._end(hmail, request, route)
+        self._learn_route(request.deliveries[0].destination, route)
+        try:
+            content = await open_content(request.message.id)
+        except (
+            MessageNotFound,
+            ContentUnreadable,
+        ):  # removed meanwhile, or quarantined with a line in the log
+            return Attempted()
+        except StoreError as error:
+            self._log.error("content cannot be read now", uuid=request.message.id, problem=str(error))
+            return _put_off(request, self._now() + STORE_PAUSE_S)
+        with content:
+            return await self._end(hmail, request, route, content)
+
+    async def _end(
+        self, hmail: HMail, request: DeliveryRequest, route: Route, content: Content | None = None
+    ) -> Attempted:
+        """Go the way, if there is one, and conclude what it came to."""
+        if content is None or route.failure is not None:
+            answer = route.failure or _DEFECT
+            endings = [Ending(judge(answer, has_more_hosts=False), answer)] * len(request.deliveries)
+        else:
+            endings = await self._courier.carry(
+                request.envelope, content, route, deliver_by=request.message.deliver_by
+            )
+        outcomes = await self._conclusion.conclude(hmail, request, endings, route)
+        feedback = sum_up(ending.judgement for ending in endings)
+        return Attempted(outcomes, feedback=feedback, dead_until=route.retry_at or 0.0)
+
+    async def _route(self, hmail: HMail, request: DeliveryRequest) -> Route:
+        """The way of a request: what an operator said, else a plugin, else the settings, else DNS."""
+        first = request.deliveries[0]
+        hops: tuple[NextHop, ...] = ()
+        try:
+            if first.next_hop:
+                hops = next_hops(first.next_hop)
+            else:
+                verdict = await self._hooks.get_mx(hmail, first.domain)
+                if verdict.is_denial:
+                    return Route(failure=_refused(verdict))
+                if verdict.action is Verb.OK:
+                    hops = next_hops(verdict.value)
+        except NoNextHop as error:
+            self._log.crit("no next hop", uuid=request.message.id, domain=first.domain, problem=str(error))
+            return Route(failure=_UNKNOWN_HOP)
+        return await self._router.route(first.domain, hops=hops, now=self._now())
+
+
+_UNKNOWN_HOP: Final = Answer(
+    Phase.LOOKUP, text="the next hop is not understood", status=EnhancedStatus(4, 3, 5)
+)
+
+
+def _refused(verdict: Verdict) -> Answer:
+    """A plugin's denial of hook_get_mx as an answer."""
+    status = EnhancedStatus(4, 7, 1) if verdict.is_soft else EnhancedStatus(5, 7, 1)
+    text = neutralise(verdict.text) or f"plugin {verdict.plugin} gives no next hop"
+    return Answer(Phase.LOOKUP, text=text, status=status)
+
+
+def _put_off(request: DeliveryRequest, due: float) -> Attempted:
+    return Attempted(unclaimed=[delivery.key for delivery in request.deliveries], unclaimed_until=due)
+
+
+def _seconds(verdict: Verdict) -> float:
+    """What DELAY carries: a number, which the fold has checked, or the text of one."""
+    value = verdict.value if verdict.value is not None else verdict.text
+    assert isinstance(value, int | float | str), "the fold lets no other DELAY pass"
+    return max(0.0, float(value))

@@ -1,0 +1,329 @@
+"""The engine: works off the queue.
+
+Theory of operation. The store is where mail is safe; the schedule says what may be tried now. Between them
+stands what the engine has *in hand*: deliveries under its lease, few enough to fit into memory. A message
+that comes in is committed already leased, if there is room for it, and goes to the schedule as it is; what
+there is no room for waits in the store, and is claimed when there is. Whenever something becomes possible,
+because mail came in, a delivery ended or time has passed, the schedule is asked what to start until it has
+nothing more. Each start is a task that makes one attempt, writes down how it ended, and goes on with the next
+start. So nothing is polled but the store, for the mail of other processes.
+
+Whatever goes wrong in an attempt, also by a defect of ours, defers it. Whatever goes wrong in the store is
+tried again: what was delivered must be written down, and the lease is ours as long as we live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Final
+
+import trio
+
+from harakapy.log import Logger
+from harakapy.mail import Content
+from harakapy.outbound.attempts import Attempted, Attempts
+from harakapy.outbound.clock import ClockWatch
+from harakapy.outbound.kept import KeptContents
+from harakapy.outbound.reports import Reporter
+from harakapy.outbound.schedule import Schedule, Start
+from harakapy.queue import (
+    Deferred,
+    Delivery,
+    DeliveryKey,
+    DeliveryRequest,
+    Lease,
+    QueuedMessage,
+    Store,
+    StoreError,
+)
+
+__all__ = ["LEASE_S", "Engine"]
+
+LEASE_S: Final = 900.0
+"""How long the work of a process that died is left alone; longer than any wait for a host. Picked."""
+
+RENEW_S: Final = LEASE_S / 3
+"""How often leases are renewed: two renewals may fail, and nothing is lost."""
+
+POLL_S: Final = 60.0
+"""How often the store is looked at unasked. Who puts mail there from another process wakes us, so this is for
+when that was lost. Picked."""
+
+CLAIM_RECIPIENTS: Final = 100
+"""Recipients of one destination claimed at a time at most: one full transaction."""
+
+DESTINATIONS_A_LOOK: Final = 500
+"""Destinations that one look at the store gives. Picked: their names are some tens of kB."""
+
+LOOK_PAUSE_S: Final = 0.02
+"""Between two looks at the store at least: a busy server does not look for each message. Picked."""
+
+FIRST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 30.0
+"""Between two tries of something that the store did not do; picked."""
+
+
+class Engine:
+    """Works off a store. ``owner`` is whose leases it holds; no other engine has that name.
+
+    ``now`` gives seconds of the wall clock. ``attempts`` and ``reporter`` may be replaced at any time.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        schedule: Schedule,
+        attempts: Attempts,
+        reporter: Reporter,
+        log: Logger,
+        *,
+        owner: str,
+        now: Callable[[], float],
+    ) -> None:
+        self.schedule = schedule
+        self._store = store
+        self.attempts = attempts
+        self.reporter = reporter
+        self._log = log
+        self._owner = owner
+        self._now = now
+        self._clock_watch = ClockWatch(now)
+        self._kept = KeptContents()
+        self._nursery: trio.Nursery | None = None
+        self._woken = trio.Event()
+        self._has_reports = trio.Event()
+        self._alarm = trio.CancelScope()
+        self._has_more: set[str] = set()  # destinations of which the store has more than there was room for
+        self._ended = trio.Event()
+
+    # What comes in.
+
+    def lease_for(self, destinations: Iterable[str]) -> Lease | None:
+        """The lease to commit a new message under; None if there is no room for it in hand."""
+        now = trio.current_time()
+        if self._nursery is None or not all(self.schedule.room(each, now) for each in destinations):
+            return None
+        return Lease(self._owner, self._now() + LEASE_S)
+
+    def take(self, message: QueuedMessage, deliveries: Sequence[Delivery], content: Content) -> None:
+        """Go on with a message that was committed just now, under `lease_for` or without a lease."""
+        if deliveries[0].lease is None:
+            self.wake()
+            return
+        requests = _by_destination(message, deliveries)
+        self._kept.keep(message.id, content, attempts=len(requests))
+        now = trio.current_time()
+        for request in requests:
+            self.schedule.offer(request, now)
+        self._start_what_may()
+
+    def wake(self) -> None:
+        """Look at the store now: something may have become due, or is to be reported."""
+        self._woken.set()
+        self._has_reports.set()
+
+    async def withdraw(self, keys: Collection[DeliveryKey]) -> None:
+        """Give back to the store those of these deliveries that are in hand and not begun."""
+        waiting = self.schedule.in_hand().intersection(keys)
+        self.schedule.discard(waiting, trio.current_time())
+        left = waiting - self.schedule.in_hand()
+        if left:
+            await self._unclaim(tuple(left), self._now())
+
+    # What goes out.
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Work off the store until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for task in (self._look_at_store, self._renew_leases, self._ring_alarms, self._report):
+                nursery.start_soon(self._keep_up, task)
+            task_status.started()
+
+    async def stop(self, deadline: float) -> None:
+        """Start nothing more, and let deliveries under way end until ``deadline`` (trio time)."""
+        waiting = self.schedule.drain(trio.current_time())
+        with trio.move_on_at(deadline):
+            await self._give_back(waiting)
+            while self.schedule.running:
+                self._ended = trio.Event()
+                await self._ended.wait()
+
+    async def _keep_up(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task that never ends, again if it does: no defect of ours may stop all mail."""
+        while True:
+            try:
+                await task()
+            except Exception as error:  # noqa: BLE001  # see above
+                self._log.crit(
+                    "a part of the delivery failed and begins anew", error=str(error), exc_info=error
+                )
+            await trio.sleep(LONGEST_PAUSE_S)
+
+    def _start_what_may(self) -> None:
+        """Start whatever the schedule lets start, each in a task."""
+        while (start := self._next_start()) is not None:
+            assert self._nursery is not None, "something is in hand only while the engine runs"
+            self._nursery.start_soon(self._deliver, start)
+
+    def _next_start(self) -> Start | None:
+        """What may start now; None if nothing may, and then the alarm is set for when something may."""
+        found = self.schedule.next(trio.current_time())
+        if isinstance(found, Start):
+            return found
+        if found.until is not None and found.until < self._alarm.deadline:
+            self._alarm.deadline = found.until
+        return None
+
+    async def _ring_alarms(self) -> None:
+        """Ask the schedule again whenever something may start by itself."""
+        while True:
+            with trio.CancelScope() as self._alarm:
+                self._start_what_may()
+                await trio.sleep_forever()
+
+    async def _deliver(self, start: Start) -> None:
+        """Make one attempt after the other, as long as one may start."""
+        following: Start | None = start
+        while following is not None:
+            await self._deliver_one(following)
+            following = self._next_start()
+            self._start_what_may()
+
+    async def _deliver_one(self, start: Start) -> None:
+        request = start.request
+        attempted = await self.attempts.make(request, self._open_content)
+        self._kept.attempted(request.message.id)
+        with trio.CancelScope(shield=True):
+            await self._write_down(request, attempted)
+        now = trio.current_time()
+        until = now + attempted.dead_until - self._now()
+        is_blocked = self.schedule.finished(start, attempted.feedback, now, until=until)
+        destination = start.destination
+        if is_blocked:
+            await self._give_back(self.schedule.withdraw(destination, now))
+        elif destination in self._has_more and self.schedule.room(destination, now) >= CLAIM_RECIPIENTS // 2:
+            self._has_more.discard(destination)
+            self._woken.set()
+        self._ended.set()
+
+    async def _write_down(self, request: DeliveryRequest, attempted: Attempted) -> None:
+        """Record what came of an attempt; what is reported follows from that."""
+        outcomes = attempted.outcomes
+        if attempted.unclaimed:
+            await self._unclaim(attempted.unclaimed, attempted.unclaimed_until)
+        if not outcomes:
+            return
+        await self._insist(lambda: self._store.record(outcomes, owner=self._owner))
+        if any(not isinstance(each, Deferred) and each.report_at is not None for each in outcomes):
+            self._has_reports.set()
+        if any(isinstance(each, Deferred) for each in outcomes):
+            await self.attempts.tell_of_delay(request)
+
+    async def _open_content(self, message_id: str) -> Content:
+        return self._kept.get(message_id) or await self._store.open_content(message_id)
+
+    # The store.
+
+    async def _look_at_store(self) -> None:
+        """Claim what is due and finds room, whenever something may be."""
+        while True:
+            self._woken = trio.Event()
+            try:
+                await self._heed_clock()
+                await self._claim_due()
+                due = await self._store.next_due(after=self._now())
+            except StoreError as error:
+                self._log.error("the queue cannot be read", problem=str(error))
+                due = None
+            wait_s = POLL_S if due is None else min(max(due - self._now(), 0.0), POLL_S)
+            with trio.move_on_after(wait_s):
+                await self._woken.wait()
+            await trio.sleep(LOOK_PAUSE_S)
+
+    async def _heed_clock(self) -> None:
+        """If somebody has set the wall clock, what was planned by it moves along."""
+        jump_s = self._clock_watch.jump()
+        if jump_s:
+            self._log.warn("the clock was set; retries and leases move along", by_s=jump_s)
+            await self._store.shift_times(jump_s)
+
+    async def _claim_due(self) -> None:
+        after, now = "", self._now()
+        while found := await self._store.due_destinations(now, limit=DESTINATIONS_A_LOOK, after=after):
+            for destination in found:
+                await self._claim(destination, now)
+            after = found[-1]
+
+    async def _claim(self, destination: str, now: float) -> None:
+        """Claim of one destination as much as there is room for."""
+        while (room := self.schedule.room(destination, trio.current_time())) > 0:
+            limit = min(room, CLAIM_RECIPIENTS)
+            lease = Lease(self._owner, self._now() + LEASE_S)
+            requests = await self._store.claim(destination, lease=lease, now=now, limit=limit)
+            moment = trio.current_time()
+            for request in requests:
+                self.schedule.offer(request, moment)
+            self._start_what_may()
+            if sum(len(request.deliveries) for request in requests) < limit:
+                self._has_more.discard(destination)
+                return
+        self._has_more.add(destination)
+
+    async def _renew_leases(self) -> None:
+        """Renew what is in hand; what another engine has taken over is dropped before it begins."""
+        while True:
+            await trio.sleep(RENEW_S)
+            keys = self.schedule.in_hand()
+            if not keys:
+                continue
+            try:
+                kept = await self._store.renew(keys, Lease(self._owner, self._now() + LEASE_S))
+            except StoreError as error:
+                self._log.error("leases not renewed", problem=str(error))
+            else:
+                self.schedule.discard(keys - kept, trio.current_time())
+
+    async def _report(self) -> None:
+        """Send the reports that are due, whenever some may be."""
+        while True:
+            self._has_reports = trio.Event()
+            again = await self.reporter.report_due(self._now())
+            wait_s = POLL_S if again is None else max(again - self._now(), 0.0)
+            with trio.move_on_after(wait_s):
+                await self._has_reports.wait()
+                await trio.sleep(max(0.0, self.reporter.report_at(0.0)))
+
+    async def _give_back(self, requests: Sequence[DeliveryRequest]) -> None:
+        """Return to the store what was claimed and not tried."""
+        keys = [delivery.key for request in requests for delivery in request.deliveries]
+        for request in requests:
+            self._kept.attempted(request.message.id)
+        if keys:
+            await self._unclaim(keys, self._now())
+
+    async def _unclaim(self, keys: Sequence[DeliveryKey], due: float) -> None:
+        await self._insist(lambda: self._store.unclaim(keys, owner=self._owner, due=due))
+
+    async def _insist(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Have the store do something, however often it takes."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                await work()
+            except StoreError as error:
+                self._log.error("the queue does not take what became of mail", problem=str(error))
+            else:
+                return
+            await trio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def _by_destination(message: QueuedMessage, deliveries: Sequence[Delivery]) -> list[DeliveryRequest]:
+    """What can be tried in one attempt each."""
+    if len(deliveries) == 1:
+        return [DeliveryRequest(message, tuple(deliveries))]
+    groups: dict[str, list[Delivery]] = {}
+    for delivery in deliveries:
+        groups.setdefault(delivery.destination, []).append(delivery)
+    return [DeliveryRequest(message, tuple(group)) for group in groups.values()]

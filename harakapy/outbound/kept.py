@@ -1,0 +1,46 @@
+"""Content that is kept in memory between the commit of a message and its first attempt.
+
+It is a shortcut only: what is not here is read from the store.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harakapy.mail import Content
+
+__all__ = ["KeptContents"]
+
+BUDGET_OCTETS: Final = 64 << 20
+"""Octets kept at most, of all messages. Picked: thousands of usual messages, on any machine."""
+
+
+class KeptContents:
+    """Contents by message, each until the attempts that it was kept for are made."""
+
+    def __init__(self, budget_octets: int = BUDGET_OCTETS) -> None:
+        self._left = budget_octets
+        self._kept: dict[str, tuple[Content, int]] = {}
+
+    def keep(self, message_id: str, content: Content, *, attempts: int) -> None:
+        """Keep a content for so many attempts, if it is in memory already and there is room."""
+        if not content.is_spooled and content.size <= self._left:
+            self._left -= content.size
+            self._kept[message_id] = (content, attempts)
+
+    def get(self, message_id: str) -> Content | None:
+        """The content, if it is here."""
+        kept = self._kept.get(message_id)
+        return None if kept is None else kept[0]
+
+    def attempted(self, message_id: str) -> None:
+        """One of the attempts is over; with the last one the content is let go."""
+        kept = self._kept.get(message_id)
+        if kept is None:
+            return
+        content, left = kept
+        if left > 1:
+            self._kept[message_id] = (content, left - 1)
+        else:
+            del self._kept[message_id]
+            self._left += content.size

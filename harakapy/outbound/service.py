@@ -1,0 +1,273 @@
+"""Sending mail, as the rest of the server, plugins and programs see it: ``server.outbound``."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import trio
+
+from harakapy.config import Settings
+from harakapy.hooks import Hooks
+from harakapy.log import Logger
+from harakapy.mail import Content
+from harakapy.mail.envelope import Envelope
+from harakapy.net import Resolver
+from harakapy.outbound.courier import Ending
+from harakapy.outbound.enqueue import Mailbox, Sendable, complete, content_of, envelope_of, envelope_to
+from harakapy.outbound.given_hops import next_hops
+from harakapy.outbound.hmail import HMail
+from harakapy.outbound.hop import NextHop
+from harakapy.outbound.report_terms import ReportTerms
+from harakapy.outbound.route import SMTP_PORT
+from harakapy.outbound.works import Surroundings, Works
+from harakapy.queue import QueuedMessage, Settlement, Store, StoreError, StoreUnavailable, deliveries_to
+from harakapy.smtp import Address
+
+if TYPE_CHECKING:
+    from harakapy.inbound.connection import Connection
+
+__all__ = ["Outbound"]
+
+
+class Outbound:
+    """Takes mail that is to go out, keeps it durable, and delivers it.
+
+    The queue is opened by `open`, or when the first message goes into it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        hooks: Hooks,
+        log: Logger,
+        *,
+        open_store: Callable[[], Awaitable[Store]],
+        resolver: Callable[[], Resolver],
+        now: Callable[[], float] = time.time,
+        mx_port: int = SMTP_PORT,
+    ) -> None:
+        """``open_store`` is called once, for a store that is closed at the end of `run`.
+
+        ``now`` gives seconds of the wall clock; ``mx_port`` is where hosts that the DNS names take mail, for
+        tests. Raises OSError or ValueError if the settings name a template or a next hop that is none.
+        """
+        self._settings = settings
+        self._hooks = hooks
+        self._log = log
+        self._open_store = open_store
+        self._resolver = resolver
+        self._now = now
+        self._mx_port = mx_port
+        self._owner = f"{settings.hostname}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._places: tuple[tuple[str, int], ...] = ()
+        self._opening = trio.Lock()
+        self._works: Works | None = None
+        self._nursery: trio.Nursery | None = None
+        ReportTerms.of(settings.outbound.reports, settings.hostname)
+
+    # For plugins and programs.
+
+    async def send(
+        self,
+        mail_from: Mailbox,
+        rcpt_to: Mailbox | Iterable[Mailbox],
+        content: Sendable,
+        *,
+        notes: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Take a message that a program has written; its id in the queue, where it is safe on disk.
+
+        ``mail_from`` is where failures are reported to, ``""`` if nowhere. Date and Message-ID are added if
+        they are missing, and a Received field. ``notes`` are what hooks find in ``hmail.notes``.
+
+        Raises ValueError for what is no address, and if there is no recipient; StoreFull or StoreUnavailable
+        if the message cannot be taken now.
+        """
+        uuid = str(uuid4()).upper()
+        now = datetime.fromtimestamp(self._now(), UTC).astimezone()
+        message = content_of(content)
+        envelope = envelope_to(mail_from, rcpt_to, message)
+        complete(message, uuid, self._settings.hostname, now)
+        await self.enqueue(uuid, envelope, message, notes=notes)
+        return uuid
+
+    async def accept(self, connection: Connection, *, next_hop: str = "") -> None:
+        """Take the message of the transaction under way: when this returns it is safe, and 250 is true.
+
+        For plugins on hook_queue and hook_queue_outbound. ``next_hop`` is where it goes instead of to the
+        mail exchangers of its domains. Raises StoreFull or StoreUnavailable if it cannot be taken now.
+        """
+        transaction = connection.transaction
+        assert transaction is not None, "mail is queued within a transaction"
+        await self.enqueue(
+            transaction.uuid,
+            envelope_of(transaction),
+            transaction.content,
+            notes=transaction.notes,
+            next_hop=next_hop,
+        )
+
+    async def enqueue(
+        self,
+        uuid: str,
+        envelope: Envelope,
+        content: Content,
+        *,
+        notes: Mapping[str, Any] | None = None,
+        next_hop: str = "",
+    ) -> None:
+        """Take a message as it is; see `accept`. Raises ValueError if the uuid is in the queue already."""
+        await self._take(uuid, envelope, content, notes=notes, next_hop=next_hop)
+
+    async def _take(
+        self,
+        message_id: str,
+        envelope: Envelope,
+        content: Content,
+        *,
+        notes: Mapping[str, Any] | None = None,
+        next_hop: str = "",
+        settles: Settlement | None = None,
+    ) -> None:
+        works = await self._working()
+        hmail = HMail(message_id, envelope, queued_at=self._now(), content=content)
+        if notes:
+            hmail.notes.update(notes)
+        await self._hooks.pre_send_trans_email(hmail)
+        now = self._now()
+        message = QueuedMessage.from_envelope(
+            message_id, envelope, size=content.output_size, now=now, notes=hmail.notes
+        )
+        deliveries = deliveries_to(
+            message_id, envelope.rcpt_to, due=message.first_due, local_domain=self._settings.hostname
+        )
+        if next_hop:
+            deliveries = tuple(replace(each, next_hop=next_hop) for each in deliveries)
+        lease = None
+        if message.first_due <= now:
+            lease = works.engine.lease_for({delivery.destination for delivery in deliveries})
+        if lease is not None:
+            deliveries = tuple(each.claimed(lease, now=now) for each in deliveries)
+        await works.store.commit(message, deliveries, content, settles=settles)
+        works.engine.take(message, deliveries, content)
+
+    async def hand_over(
+        self,
+        connection: Connection,
+        to: NextHop | str | Sequence[NextHop | str],
+        *,
+        recipients: Iterable[Address] | None = None,
+    ) -> list[Ending]:
+        """Send the message of the transaction under way on at once, without keeping it.
+
+        For plugins that let the next server answer. ``to`` is one next hop or several, which are tried in
+        their order; ``recipients`` some of the transaction's, all unless given. Gives how it ended for each
+        of them, in their order. What failed for now is not tried again: that is for the client.
+
+        Raises ValueError for what is no next hop; StoreFull or StoreUnavailable if the sending side cannot
+        work now; OSError if the content cannot be read.
+        """
+        transaction = connection.transaction
+        assert transaction is not None, "mail is handed over within a transaction"
+        works = await self._working()
+        envelope = envelope_of(transaction)
+        if recipients is not None:
+            wanted = frozenset(recipients)
+            chosen = tuple(each for each in envelope.rcpt_to if each.address in wanted)
+            envelope = envelope.with_recipients(chosen)
+        if not envelope.rcpt_to:
+            return []
+        domain = envelope.rcpt_to[0].address.host
+        route = await works.router.route(domain, hops=next_hops(to), now=self._now(), try_dead=True)
+        by, now = envelope.params.by, self._now()
+        deliver_by = now + by.seconds if by is not None else None
+        return await works.courier.carry(envelope, transaction.content, route, deliver_by=deliver_by)
+
+    # For the server.
+
+    async def run(
+        self,
+        places: Sequence[tuple[str, int]] = (),
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Deliver what is in the queue until cancelled; then give back what is not done, and close the store.
+
+        ``places`` are the addresses and ports where the server listens: mail is never sent there by DNS.
+        """
+        self._places = tuple(places)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+            with trio.CancelScope(shield=True):
+                await self._close()
+
+    async def open(self) -> Store:
+        """Open the queue now, and begin to deliver what is in it; the store, of the running server.
+
+        Raises StoreFull or StoreUnavailable, and then may be tried again.
+        """
+        return (await self._working()).store
+
+    async def stop(self, deadline: float) -> None:
+        """Begin no more deliveries, and let those under way end until ``deadline`` (trio time)."""
+        if self._works is not None:
+            await self._works.engine.stop(deadline)
+
+    def reload(self, settings: Settings) -> None:
+        """Go on with other settings. Raises as the constructor does, and changes nothing then."""
+        ReportTerms.of(settings.outbound.reports, settings.hostname)
+        if self._works is not None:
+            self._works.reconfigure(settings, trio.current_time())
+        self._settings = settings
+
+    @property
+    def works(self) -> Works | None:
+        """The parts that deliver; None while the queue is not open."""
+        return self._works
+
+    def wake(self) -> None:
+        """Look at the queue now: something may have been put there, or become due."""
+        if self._works is not None:
+            self._works.engine.wake()
+
+    async def _working(self) -> Works:
+        if self._works is not None:
+            return self._works
+        async with self._opening:
+            if self._works is None:
+                if self._nursery is None:
+                    raise StoreUnavailable("the server does not run")
+                store = await self._open_store()
+                self._works = self._assembled(store)
+                self._nursery.start_soon(self._works.watchdog.run)
+                self._nursery.start_soon(self._works.pool.run)
+                await self._nursery.start(self._works.engine.run)
+            return self._works
+
+    def _assembled(self, store: Store) -> Works:
+        around = Surroundings(
+            self._hooks, self._log, self._resolver(), self._now, self._places, self._mx_port
+        )
+        return Works(self._settings, around, store, owner=self._owner, submit=self._take)
+
+    async def _close(self) -> None:
+        works, self._works = self._works, None
+        if works is None:
+            return
+        works.pool.close()
+        try:
+            await works.store.release_leases(self._owner)
+        except StoreError as error:  # then they end by themselves
+            self._log.error("leases not given back", problem=str(error))
+        await works.store.aclose()

@@ -1,0 +1,61 @@
+"""Which destinations share hosts, and what these are to bear."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from harakapy.config import OutboundSettings, RouteSettings
+from harakapy.outbound.destination import DestinationLimits, Rate
+from harakapy.outbound.route import Route, Router
+
+__all__ = ["Sites"]
+
+_REMEMBERED: Final = 10_000
+"""Destinations and sites that are remembered, some 2 MB; what is forgotten is learnt again. Picked."""
+
+
+class Sites:
+    """Names the site of each destination, for the schedule, and gives its limits.
+
+    Unless a next hop is configured, the site of a domain is the domain itself until its hosts are known; from
+    then on it is these, so that a provider with a thousand domains is one site.
+    """
+
+    def __init__(self, settings: OutboundSettings, router: Router) -> None:
+        self._settings = settings
+        self._router = router
+        self._sites: OrderedDict[str, str] = OrderedDict()
+        self._rules: OrderedDict[str, RouteSettings | None] = OrderedDict()
+
+    def site_of(self, destination: str) -> str:
+        """The name of a destination's site."""
+        site = self._sites.get(destination)
+        if site is None:
+            site = destination if "/" in destination else self._router.site(destination)
+            self._remember(destination, site, self._rule(destination))
+        return site
+
+    def learn(self, destination: str, route: Route) -> None:
+        """Take note of where mail for a destination went."""
+        if route.site and self._sites.get(destination) != route.site:
+            self._remember(destination, route.site, route.rule)
+
+    def limits_for(self, site: str) -> DestinationLimits:
+        """What a site is to bear: what its route says, or else the server."""
+        settings, rule = self._settings, self._rules.get(site)
+        rate = rule.rate if rule is not None and rule.rate is not None else settings.rate
+        connections = settings.max_connections_per_destination
+        if rule is not None and rule.connections is not None:
+            connections = rule.connections
+        return DestinationLimits(connections=connections, rate=Rate(rate.count, rate.per_s) if rate else None)
+
+    def _rule(self, destination: str) -> RouteSettings | None:
+        return None if "/" in destination else self._router.rule(destination)
+
+    def _remember(self, destination: str, site: str, rule: RouteSettings | None) -> None:
+        self._sites[destination] = site
+        self._rules[site] = rule
+        for memory in (self._sites, self._rules):
+            while len(memory) > _REMEMBERED:
+                memory.popitem(last=False)

@@ -1,0 +1,121 @@
+"""The parts of the sending side, made from the settings and put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harakapy.config import Settings
+from harakapy.hooks import Hooks
+from harakapy.log import Logger
+from harakapy.net import Resolver, Watchdog
+from harakapy.outbound.attempts import Attempts
+from harakapy.outbound.client_tls import ClientTls
+from harakapy.outbound.conclusion import Conclusion
+from harakapy.outbound.courier import Courier
+from harakapy.outbound.engine import Engine
+from harakapy.outbound.facilities import Facilities
+from harakapy.outbound.hosts import DeadHosts, OwnHost
+from harakapy.outbound.pool import Pool
+from harakapy.outbound.report_terms import ReportTerms
+from harakapy.outbound.reports import Reporter, Submit
+from harakapy.outbound.route import SMTP_PORT, Router
+from harakapy.outbound.schedule import Schedule, ScheduleLimits
+from harakapy.outbound.sites import Sites
+from harakapy.queue import Store
+
+__all__ = ["Surroundings", "Works"]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the sending side finds there: hooks, log, DNS, and a wall clock in seconds since the epoch.
+
+    ``places`` are the addresses and ports where this server listens, so that it does not send to itself;
+    ``mx_port`` is where hosts that the DNS names take mail.
+    """
+
+    hooks: Hooks
+    log: Logger
+    resolver: Resolver
+    now: Callable[[], float]
+    places: tuple[tuple[str, int], ...] = ()
+    mx_port: int = SMTP_PORT
+
+
+class Works:
+    """Everything that is made for one store. Made inside trio."""
+
+    def __init__(
+        self, settings: Settings, surroundings: Surroundings, store: Store, *, owner: str, submit: Submit
+    ) -> None:
+        """``submit`` takes reports. Raises OSError or ValueError as `Outbound` does."""
+        outbound = settings.outbound
+        self.store = store
+        self.watchdog = Watchdog()
+        self.pool = Pool(
+            Facilities(self.watchdog, ClientTls(outbound.tls_ca), spool_directory=settings.spool_dir),
+            idle_s=outbound.idle_connection,
+            max_messages=outbound.max_messages_per_connection,
+        )
+        self._surroundings = surroundings
+        self._owner = owner
+        self._submit = submit
+        self._dead_hosts = DeadHosts(outbound.dead_host_time)
+        self._take(settings)
+        self.schedule = Schedule(
+            _limits(settings),
+            limits_for=lambda site: self._sites.limits_for(site),
+            site_of=lambda destination: self._sites.site_of(destination),
+        )
+        self.engine = Engine(
+            store,
+            self.schedule,
+            self._attempts,
+            self._reporter,
+            surroundings.log,
+            owner=owner,
+            now=surroundings.now,
+        )
+
+    def reconfigure(self, settings: Settings, now: float) -> None:
+        """Go on with other settings; attempts under way end with the old ones. ``now`` is trio's time.
+
+        Raises OSError or ValueError, and changes nothing, if they name a template or next hop that is none.
+        """
+        self._take(settings)
+        outbound = settings.outbound
+        self.pool.idle_s = outbound.idle_connection
+        self.pool.max_messages = outbound.max_messages_per_connection
+        self.schedule.reconfigure(_limits(settings), now)
+        self.engine.attempts, self.engine.reporter = self._attempts, self._reporter
+
+    def _take(self, settings: Settings) -> None:
+        """Make what depends on nothing but the settings."""
+        around, outbound = self._surroundings, settings.outbound
+        own = OwnHost.of([settings.hostname], around.places)
+        router = Router(
+            settings, around.resolver, own=own, dead_hosts=self._dead_hosts, mx_port=around.mx_port
+        )
+        terms = ReportTerms.of(outbound.reports, settings.hostname)
+        reporter = Reporter(self.store, terms, owner=self._owner, submit=self._submit, log=around.log)
+        sites = Sites(outbound, router)
+        courier = Courier(outbound, self.pool, self._dead_hosts, around.now)
+        conclusion = Conclusion(
+            outbound, around.hooks, around.log, now=around.now, report_at=reporter.report_at
+        )
+        self._attempts = Attempts(
+            around.hooks,
+            router,
+            courier,
+            conclusion,
+            reporter,
+            around.log,
+            now=around.now,
+            learn_route=sites.learn,
+        )
+        self.router, self.courier, self._reporter, self._sites = router, courier, reporter, sites
+
+
+def _limits(settings: Settings) -> ScheduleLimits:
+    return ScheduleLimits(max_deliveries=settings.outbound.max_deliveries)
