@@ -16,19 +16,17 @@ return mail.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain
 from typing import Final
-
-import trio
 
 from harakapy.config import RouteSettings, Settings
 from harakapy.mail.status import EnhancedStatus
 from harakapy.net import MailExchange, NameNotFound, NoData, Resolver, TemporaryDnsError
+from harakapy.outbound.addresses import Addresses, Found
 from harakapy.outbound.attempt import Answer, Phase
 from harakapy.outbound.hop import NextHop, Target
 from harakapy.outbound.hosts import DeadHosts, OwnHost
@@ -36,16 +34,9 @@ from harakapy.outbound.route_table import RouteTable, dns_name
 
 __all__ = ["Route", "Router"]
 
-_Question = tuple[str, str]
-"""A host and the type of its addresses, ``"A"`` or ``"AAAA"``."""
-_Answers = dict[_Question, tuple[str, ...] | None]
-"""The addresses for each question; None where the DNS does not tell now."""
-
 SMTP_PORT: Final = 25
 _MAX_HOSTS: Final = 20
 """Mail exchangers that are looked at; the largest providers have a handful. Picked."""
-_MAX_ADDRESSES: Final = 8
-"""Addresses used of one host, so that one with a hundred does not hide the others. Picked."""
 _MAX_TARGETS: Final = 20
 """Addresses in one route: with 30 s for each, an attempt ends within ten minutes. Picked."""
 
@@ -99,7 +90,7 @@ class Router:
         self._rng = rng or random.Random()
         self._mx_port = mx_port
         self._table = RouteTable(settings)
-        self._addresses = _Addresses(resolver, settings.outbound.ip_version, self._rng)
+        self._addresses = Addresses(resolver, settings.outbound.ip_version, self._rng)
         self._resolver = resolver
 
     async def route(
@@ -193,7 +184,7 @@ class Router:
             raise _loop(domain)
         return left[:_MAX_HOSTS]
 
-    def _usable(self, domain: str, found: Sequence[_Found]) -> tuple[Target, ...]:
+    def _usable(self, domain: str, found: Sequence[Found]) -> tuple[Target, ...]:
         """All targets found but our own addresses, and what is not preferred to them."""
         targets = _each_once(target for each in found for target in each.targets)
         ours = (t.hop.preference for t in targets if self._own.is_at(t.address, t.port))
@@ -223,65 +214,6 @@ def _answer(status: str, text: str) -> Answer:
     return Answer(Phase.LOOKUP, text=text, status=EnhancedStatus.parse(status))
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What a look-up of one host gave; ``is_unsure`` if the DNS did not tell all of it."""
-
-    hop: NextHop
-    targets: tuple[Target, ...] = ()
-    is_unsure: bool = False
-
-
-class _Addresses:
-    """Looks up the addresses of next hops."""
-
-    def __init__(self, resolver: Resolver, ip_version: str, rng: random.Random) -> None:
-        self._resolver = resolver
-        self._types = {"6": ("AAAA",), "4": ("A",)}.get(ip_version, ("AAAA", "A"))
-        self._rng = rng
-
-    async def of_all(self, hops: Sequence[NextHop]) -> list[_Found]:
-        """The targets of each next hop; for one hop IPv6 and IPv4 take turns, and equal ones are shuffled."""
-        questions = [
-            (hop.host, type_) for hop in hops if hop.host and not hop.address for type_ in self._types
-        ]
-        answers = await self._answers(list(dict.fromkeys(questions)))
-        return [self._of_one(hop, answers) for hop in hops]
-
-    def _of_one(self, hop: NextHop, answers: _Answers) -> _Found:
-        if hop.is_unix or hop.address:
-            return _Found(hop, (Target(hop, hop.host, hop.address),))
-        found = [answers[hop.host, type_] for type_ in self._types]
-        known = [self._rng.sample(addresses, len(addresses)) for addresses in found if addresses]
-        in_turns = [address for turn in zip_longest(*known) for address in turn if address]
-        targets = tuple(Target(hop, hop.host, address) for address in in_turns[:_MAX_ADDRESSES])
-        return _Found(hop, targets, is_unsure=None in found)
-
-    async def _answers(self, questions: Sequence[_Question]) -> _Answers:
-        """What the DNS says, asked at the same time; what is remembered needs no tasks, which cost more."""
-        if all(self._resolver.remembers(*question) for question in questions):
-            return {question: await self._lookup(question) for question in questions}
-        answers: _Answers = {}
-
-        async def ask(question: _Question) -> None:
-            answers[question] = await self._lookup(question)
-
-        async with trio.open_nursery() as nursery:
-            for question in questions:
-                nursery.start_soon(ask, question)
-        return answers
-
-    async def _lookup(self, question: _Question) -> tuple[str, ...] | None:
-        host, type_ = question
-        try:
-            found = await (self._resolver.aaaa(host) if type_ == "AAAA" else self._resolver.a(host))
-            return tuple(filter(_is_usable, found))
-        except (NameNotFound, NoData):
-            return ()
-        except TemporaryDnsError:
-            return None
-
-
 def _hop(exchange: MailExchange, port: int) -> NextHop | None:
     """The next hop that an MX record names; None for an address, which RFC 5321 5.1 forbids, or worse."""
     try:
@@ -297,9 +229,3 @@ def _each_once(targets: Iterable[Target]) -> list[Target]:
     for target in targets:
         first.setdefault(target.place, target)
     return list(first.values())
-
-
-def _is_usable(address: str) -> bool:
-    """Whether somebody can be there at all."""
-    ip = ipaddress.ip_address(address)
-    return not (ip.is_unspecified or ip.is_multicast)

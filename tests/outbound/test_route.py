@@ -81,6 +81,14 @@ async def test_addresses_of_both_versions_take_turns(dns: FakeDns) -> None:
     assert sorted(addresses[1:]) == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
 
 
+async def test_addresses_of_one_host_get_equal_shares(dns: FakeDns) -> None:
+    dns.add("a.example", "A", "192.0.2.1", "192.0.2.2")
+    finder = router(dns)
+    first = Counter([(await finder.route("a.example", now=0)).targets[0].address for _ in range(200)])
+    assert set(first) == {"192.0.2.1", "192.0.2.2"}
+    assert min(first.values()) > 60
+
+
 @pytest.mark.parametrize(("version", "address"), [("4", "192.0.2.1"), ("6", "2001:db8::1")])
 async def test_one_version_of_addresses_may_be_enough(dns: FakeDns, version: str, address: str) -> None:
     dns.add("a.example", "A", "192.0.2.1").add("a.example", "AAAA", "2001:db8::1")
@@ -209,6 +217,13 @@ async def test_a_better_host_that_the_dns_does_not_tell_is_waited_for(dns: FakeD
     add_hosts(dns, alias="198.51.100.1")
     own = OwnHost.of([OURSELVES], [("198.51.100.1", 25)])
     assert failure_of(await router(dns, own=own).route("a.example", now=0))[0] == "4.4.3"
+
+
+async def test_a_worse_host_that_the_dns_does_not_tell_is_not_waited_for(dns: FakeDns) -> None:
+    dns.add("a.example", "MX", "10 alias.example", "20 worse.example").failing.add("worse.example")
+    add_hosts(dns, alias="198.51.100.1")
+    own = OwnHost.of([OURSELVES], [("198.51.100.1", 25)])
+    assert failure_of(await router(dns, own=own).route("a.example", now=0))[0] == "5.4.6"
 
 
 @pytest.mark.parametrize(
