@@ -51,3 +51,11 @@ def live(session: nox.Session) -> None:
     """Talk to real peers (swaks, smtp-source); tells what it skipped and why."""
     install(session, "test")
     session.run("pytest", "-q", "-rs", "-m", "live", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the parsers for a minute, or as long as told: nox -s fuzz -- SECONDS; keeps what it finds."""
+    install(session, "test")
+    session.install("atheris", success_codes=[0, 1])  # there is none for every platform; Hypothesis then
+    session.run("python", "-m", "tests.fuzz.run", *session.posargs)
