@@ -183,6 +183,7 @@ def test_a_hostile_header_of_the_message_stays_in_it() -> None:
     assert message["Subject"] == r"About a\x0d\x0aBcc: x"
     assert "Bcc" not in message
     assert "In-Reply-To" not in message
+    assert message.get_boundary() == "=_R1.1_1"
     assert len(list(message.iter_parts())) == 3
 
 
@@ -250,8 +251,9 @@ def test_an_endless_header_is_cut_at_the_end_of_a_line() -> None:
     )
 
 
-def test_binary_content_is_encoded_on_the_way_back() -> None:
-    original = b"Content-Type: image/png\r\nContent-Transfer-Encoding: binary\r\n\r\n" + bytes(range(256))
+@pytest.mark.parametrize("octets", [bytes(range(256)), b"bare\nand \x00"], ids=["any", "ascii"])
+def test_binary_content_is_encoded_on_the_way_back(octets: bytes) -> None:
+    original = b"Content-Type: image/png\r\nContent-Transfer-Encoding: binary\r\n\r\n" + octets
     returned = give_back(Content.from_bytes(original), max_octets=5000, body=Body.BINARYMIME)
     assert returned.octets.isascii()
     assert b"Content-Transfer-Encoding: base64" in returned.octets

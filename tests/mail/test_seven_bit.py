@@ -215,18 +215,21 @@ def test_large_content_is_read_and_written_in_blocks(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+LONG_LINES = [b"\xe4 = \t" * 400, b"\xe4" + b"x" * 2000]
+
+
 @pytest.mark.parametrize("size", [300, 301, 302, 303, 304, 305, 306, 307])
 def test_the_ends_of_blocks_fall_anywhere(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = [b"\xe4" + b"x" * (i % 60) + b" \r\n" * (i % 9) + b"=" * (i % 7) for i in range(300)]
     raw = MULTIPART + b"\r\n" + b"".join(b"--b\r\n\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
-    raw = raw.replace(b"\r\n--b--", b"\r\n--b\r\n\r\n" + b"\xe4 = \t" * 400 + b"\r\n--b--")
+    raw = raw.replace(b"\r\n--b--", b"".join(b"\r\n--b\r\n\r\n" + each for each in LONG_LINES) + b"\r\n--b--")
     whole = leaves(convert(raw))
     monkeypatch.setattr(random_access, "BLOCK_SIZE", size)
     writer = ContentWriter(0, tmp_path)
     writer.write(raw)
     with writer.finish() as content, seven_bit.seven_bit(content, directory=tmp_path) as result:
         converted = b"".join(result.blocks())
-    assert leaves(converted) == whole == [*parts, b"\xe4 = \t" * 400]
+    assert leaves(converted) == whole == [*parts, *LONG_LINES]
     assert max(map(len, converted.split(b"\r\n"))) <= 76
 
 
