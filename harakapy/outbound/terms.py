@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from harakapy.outbound.hop import TlsLevel
+from harakapy.outbound.hop import NextHop, TlsLevel
 
 __all__ = ["Terms", "Timeouts"]
 
@@ -42,6 +42,17 @@ class Terms:
     tls: TlsLevel = TlsLevel.MAY
     bind: tuple[str, ...] = ()
     timeouts: Timeouts = field(default_factory=Timeouts)
+
+    def for_hop(self, hop: NextHop) -> Terms:
+        """The terms for a next hop, which may have a name, a source address and a level of its own."""
+        if not (hop.helo or hop.bind or hop.tls):
+            return self
+        return replace(
+            self,
+            helo=hop.helo or self.helo,
+            bind=(hop.bind,) if hop.bind else self.bind,
+            tls=hop.tls or self.tls,
+        )
 
     def requiring_tls(self) -> Terms:
         """The terms for a message with REQUIRETLS: only over verified TLS (RFC 8689 4.2.1)."""

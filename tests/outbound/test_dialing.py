@@ -60,9 +60,8 @@ async def test_without_a_source_address_of_that_version_the_system_chooses() -> 
 
 
 async def test_a_source_address_that_is_not_ours_is_a_failure() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        with pytest.raises(CannotConnect, match="assign"):
-            await dial(target(listener.getsockname()[1]), bind=("192.0.2.1",), timeout_s=10)
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(CannotConnect, match="assign"):
+        await dial(target(listener.getsockname()[1]), bind=("192.0.2.1",), timeout_s=10)
 
 
 async def test_a_refusal_is_told() -> None:

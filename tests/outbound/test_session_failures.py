@@ -1,4 +1,4 @@
-"""Hosts that break off, fall silent or talk nonsense: what each recipient is told, and that nothing is raised."""
+"""Hosts that break off, fall silent or talk nonsense: what each recipient is told; nothing is raised."""
 
 from __future__ import annotations
 

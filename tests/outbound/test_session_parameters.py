@@ -116,11 +116,11 @@ async def test_eight_bit_content_is_declared_although_the_sender_did_not() -> No
 async def test_eight_bit_content_is_converted_for_a_host_that_takes_seven() -> None:
     content = (
         b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        b"Content-Transfer-Encoding: 8bit\r\n\r\n\xc3\x84\r\n"
+        b"Content-Transfer-Encoding: 8bit\r\n\r\nmostly ASCII: \xc3\x84\r\n"
     )
     script = offering("SIZE") + "C: MAIL*\nS: 250 ok\nC: RCPT*\nS: 250 ok\nC: DATA\nS: 354 go\n"
     script += "C: MIME-Version: 1.0\nC: Content-Type: text/plain; charset=utf-8\n"
-    script += "C: Content-Transfer-Encoding: quoted-printable\nC:\nC: =C3=84\nC: .\nS: 250 ok\n"
+    script += "C: Content-Transfer-Encoding: quoted-printable\nC:\nC: mostly ASCII: =C3=84\nC: .\nS: 250 ok\n"
     async with session(script) as opened:
         (answer,) = await deliver(opened, content=content)
         assert answer.is_delivered
