@@ -9,6 +9,7 @@ from enum import Enum
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+from harakapy.config import Rate
 from harakapy.outbound.concurrency import Concurrency
 from harakapy.queue.delivery import Delivery, DeliveryKey, DeliveryRequest
 
@@ -16,14 +17,6 @@ __all__ = ["Destination", "DestinationLimits", "Hold", "Rate", "RateLimit", "Sta
 
 _MAX_STARTS: Final = 1000
 """Times remembered for a rate: 32 KiB a site at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """At most ``count`` messages in any ``per_s`` seconds."""
-
-    count: int
-    per_s: float
 
 
 class RateLimit:

@@ -18,6 +18,9 @@ they time out would end with all the room there is. Therefore:
 - Sites that failed and are tried again may have a quarter of the room together, one delivery each.
 
 Of a site with nothing to do the scheduler remembers what it learnt, until too many others came.
+
+The file is long because the lines, their counts and what moves a site between them are one invariant: a site
+that may start something stands in a line, and one that may not comes back when that changes.
 """
 
 from __future__ import annotations
