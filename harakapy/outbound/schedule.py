@@ -218,7 +218,7 @@ class Schedule:
         return start
 
     def finished(self, start: Start, feedback: Feedback, now: float, *, until: float = 0.0) -> bool:
-        """Take in how a delivery ended; gives whether its site is blocked now: then `withdraw` what waits.
+        """Take in how a delivery ended; gives whether its site is blocked: see `withdraw_beside`.
 
         Whatever the feedback, the request is no longer in hand. ``until`` comes with `Feedback.DEAD`: when
         the first of its hosts is worth another try. Raises ValueError if it was finished before.
@@ -243,6 +243,10 @@ class Schedule:
         """Take out of hand what waits for the site of a destination, to be given back to the store."""
         site = self._sites.get(self._site_of(destination))
         return () if site is None else self._clear(site, now)
+
+    def withdraw_beside(self, start: Start, now: float) -> tuple[DeliveryRequest, ...]:
+        """The same for the site that a delivery counted for, whatever site its destination has now."""
+        return self._clear(start._destination, now)
 
     def drain(self, now: float) -> tuple[DeliveryRequest, ...]:
         """Take everything out of hand that waits, and start nothing any more; what runs may finish."""

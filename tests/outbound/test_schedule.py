@@ -324,6 +324,17 @@ def test_what_waits_is_given_back() -> None:
     assert len(schedule.in_hand()) == 6
 
 
+def test_what_waits_beside_a_failure_is_given_back_although_its_site_is_another_one_by_now() -> None:
+    sites = {"a.example": "a.example"}
+    schedule = Schedule(site_of=sites.__getitem__)
+    fill(schedule, "a.example", 6)
+    start, *_ = starts(schedule, 0)
+    sites["a.example"] = "mx.example"
+    assert schedule.finished(start, DEAD, 0)
+    assert schedule.withdraw("a.example", 0) == ()
+    assert len(schedule.withdraw_beside(start, 0)) == 1
+
+
 def test_after_draining_nothing_starts_and_what_runs_may_end() -> None:
     schedule = Schedule()
     fill(schedule, "a.example", 6)
