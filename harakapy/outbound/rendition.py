@@ -123,7 +123,11 @@ async def _converted(
 ) -> Rendition:
     convert = partial(seven_bit, content, body=body, directory=spool_directory)
     converted = await _away(content, convert)
-    return Rendition(converted, None, in_chunks=in_chunks, is_converted=True)
+    try:
+        return Rendition(converted, None, in_chunks=in_chunks, is_converted=True)
+    except OSError:
+        converted.close()
+        raise
 
 
 async def _away(content: Content, work: Callable[[], _Result]) -> _Result:

@@ -8,16 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
+from harakapy.mail import Content
 from harakapy.mail.status import EnhancedStatus
 from harakapy.net.tls import CertificateStore
 from harakapy.outbound.attempt import HostFailed, Phase
 from harakapy.outbound.client_tls import ClientTls
 from harakapy.outbound.hop import Protocol, TlsLevel
+from harakapy.outbound.pool import Pool
 from harakapy.outbound.session import Session
 from harakapy.smtp import MailParameters
 from tests.net.tls_peers import CA, write_pair
-from tests.outbound.hosts import NAME, TERMS, Host, deliver, envelope, facilities, playing
+from tests.outbound.hosts import MESSAGE, NAME, TERMS, Host, deliver, envelope, facilities, playing
 
 OFFERED = "S: 220 hi\nC: EHLO*\nS: 250-mx.example.org\nS: 250 STARTTLS\n"
 STARTED = OFFERED + "C: STARTTLS\nS: 220 go\nTLS\n"
@@ -178,3 +181,26 @@ async def test_requiretls_is_not_sent_where_it_is_not_honoured(
         assert answer.reply is None
         assert answer.status == EnhancedStatus(5, 7, 30)
         assert session.is_usable
+
+
+async def test_a_session_with_tls_is_kept_too(store: CertificateStore) -> None:
+    script = STARTED + AGAIN + MESSAGE_TAKEN * 3 + "C: QUIT\nS: 221 bye\n"
+    async with playing(script, store=store) as host, facilities() as shared:
+        pool = Pool(shared)
+        for _ in range(3):
+            (answer,) = await pool.deliver(host.target(), TERMS, envelope(), Content.from_bytes(MESSAGE))
+            assert answer.is_delivered
+        assert host.connections == 1
+        pool.close()
+
+
+async def test_a_session_whose_tls_the_host_has_ended_is_not_used_again(store: CertificateStore) -> None:
+    script = STARTED + AGAIN + MESSAGE_TAKEN
+    async with playing(script + "CLOSE", script, store=store) as host, facilities() as shared:
+        pool = Pool(shared)
+        for _ in range(2):
+            (answer,) = await pool.deliver(host.target(), TERMS, envelope(), Content.from_bytes(MESSAGE))
+            assert answer.is_delivered
+            await trio.sleep(0.05)
+        assert host.connections == 2
+        pool.close()
