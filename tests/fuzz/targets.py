@@ -6,6 +6,7 @@ takes must come back when it is written and read again, and must not depend on h
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
@@ -89,7 +90,7 @@ def address(data: bytes) -> None:
             except RemoteProtocolError as error:
                 _assert_refusal(error)
                 continue
-            assert str(parsed).isprintable()
+            assert not {"Cc", "Cs", "Zl", "Zp"} & set(map(unicodedata.category, str(parsed)))
             assert len(parsed.user.encode()) <= 64
             if parsed is not NULL_PATH and parsed.host:
                 assert Address.parse(parsed.address) == parsed
