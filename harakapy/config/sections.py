@@ -4,6 +4,7 @@ A field's description tells what it is for and why its default is what it is; th
 the commented example file are made from it (`reference`).
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -41,8 +42,15 @@ def _checked_address(address: str, info: ValidationInfo) -> str:
     return address
 
 
+def _octal_digits(mode: str) -> str:
+    if not re.fullmatch("0?[0-7]{3}", mode):
+        raise ValueError('must be three octal digits, such as "0660"')
+    return mode
+
+
 Line = Annotated[str, AfterValidator(_one_printable_line)]
 ListenAddress = Annotated[str, AfterValidator(_checked_address), Kind("address")]
+SocketMode = Annotated[str, AfterValidator(_octal_digits), Kind("file mode")]
 PlainPath = Annotated[Path, Kind("path", str)]
 
 
@@ -52,8 +60,17 @@ class ListenSettings(Section):
     address: ListenAddress = Field(
         description=(
             'Where to accept connections: `"127.0.0.1:2525"`, `"[::]:25"` or `"unix:/path/to/socket"`. Port '
-            "0 lets the system choose a free one."
+            "0 lets the system choose a free one. `systemd:NAME` stands for the sockets of that name which "
+            "systemd has opened, `fd:3` for one that whoever starts the server has."
         )
+    )
+    socket_mode: SocketMode | None = Field(
+        None,
+        description=(
+            "The mode of the file of a unix socket, in octal digits: who may write to it may connect. Unless "
+            "given, the umask decides."
+        ),
+        examples=["0660"],
     )
     tls: Literal["starttls", "implicit", "off"] = Field(
         "starttls",

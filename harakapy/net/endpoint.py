@@ -1,4 +1,7 @@
-"""Where a server listens, as people write it: ``127.0.0.1:25``, ``[::]:25``, ``unix:/run/mail.sock``."""
+"""Where a server listens, as people write it: ``127.0.0.1:25``, ``[::]:25``, ``unix:/run/mail.sock``.
+
+``systemd:NAME`` and ``fd:3`` are sockets that whoever started the server has opened.
+"""
 
 import ipaddress
 import os
@@ -6,6 +9,8 @@ import re
 from dataclasses import dataclass
 
 UNIX_PREFIX = "unix:"
+SYSTEMD_PREFIX = "systemd:"
+DESCRIPTOR_PREFIX = "fd:"
 MAX_PORT = 65535
 # sun_path is 108 octets on Linux and 104 on the BSDs, with the closing NUL; the smaller one travels.
 MAX_UNIX_PATH_OCTETS = 103
@@ -13,7 +18,13 @@ MAX_UNIX_PATH_OCTETS = 103
 HOST_NAME = re.compile(
     r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*", re.I
 )
-ALLOWED = '"127.0.0.1:25", "[::]:25", "localhost:2525" (port 0: any free port) or "unix:/path/to/socket"'
+# systemd.socket(5), FileDescriptorName=
+SOCKET_NAME = re.compile(r"[!-9;-~]{1,255}")
+DESCRIPTOR = re.compile(r"[0-9]{1,6}")
+ALLOWED = (
+    '"127.0.0.1:25", "[::]:25", "localhost:2525" (port 0: any free port), "unix:/path/to/socket", '
+    '"systemd:NAME" or "fd:3"'
+)
 
 
 class EndpointError(ValueError):
@@ -27,22 +38,26 @@ class EndpointError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One place to listen at: ``host`` and ``port`` for TCP, or ``path`` for a unix socket.
+    """One place to listen at: ``host`` and ``port`` for TCP, ``path`` for a unix socket, or ``inherited``.
 
     ``host`` is an address without brackets in its shortest form, or a name in lower case. Port 0 asks the
-    kernel for a free one. With ``path``, host is "" and port is 0. Use `parse` for text: the constructor
-    does not check.
+    kernel for a free one. With ``path``, host is "" and port is 0. ``inherited`` is ``systemd:NAME`` or
+    ``fd:N``, a socket that is open already, and the others are empty then. Use `parse` for text: the
+    constructor does not check.
     """
 
     host: str = ""
     port: int = 0
     path: str = ""
+    inherited: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "Endpoint":
         """Read an endpoint as an operator writes it. Raises EndpointError."""
         if text.startswith(UNIX_PREFIX):
             return cls(path=_parse_path(text))
+        if text.startswith((SYSTEMD_PREFIX, DESCRIPTOR_PREFIX)):
+            return cls(inherited=_parse_inherited(text))
         host, colon, port = text.rpartition(":")
         if not colon:
             raise EndpointError(text, "has no port")
@@ -56,6 +71,8 @@ class Endpoint:
     def __str__(self) -> str:
         if self.path:
             return UNIX_PREFIX + self.path
+        if self.inherited:
+            return self.inherited
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
@@ -69,6 +86,13 @@ def _parse_path(text: str) -> str:
             text, f"has a path of more than {MAX_UNIX_PATH_OCTETS} octets, which no unix socket can have"
         )
     return path
+
+
+def _parse_inherited(text: str) -> str:
+    kind, _, name = text.partition(":")
+    if not (SOCKET_NAME if kind == "systemd" else DESCRIPTOR).fullmatch(name):
+        raise EndpointError(text, "names no socket that is open already")
+    return f"{kind}:{int(name)}" if kind == "fd" else text
 
 
 def _parse_port(text: str, port: str) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .endpoint import Endpoint
+from .inherited import NotInherited, bound_endpoint, inherited_sockets
 
 # Connections the kernel keeps for us while we are busy; it cuts the number to net.core.somaxconn itself.
 # trio's and asyncio's 100 or so is overrun by one burst of a mailing list.
@@ -46,7 +47,8 @@ class ListenError(Exception):
 class Listener:
     """A socket that listens: connections queue up in the kernel from now on, accepted or not.
 
-    ``endpoint`` is the bound one: with the address that a name stood for, and the port found for port 0.
+    ``endpoint`` is the bound one: with the address that a name stood for, the port found for port 0, and
+    where a socket listens that was open already.
     """
 
     endpoint: Endpoint
@@ -68,24 +70,29 @@ class Listener:
                     path.unlink()
 
 
-def open_listeners(endpoints: Iterable[Endpoint]) -> list[Listener]:
+def open_listeners(endpoints: Iterable[Endpoint], *, socket_mode: int | None = None) -> list[Listener]:
     """Listen at all ``endpoints``, in their order; a host name gives a listener for each of its addresses.
 
-    Blocks while a host name is looked up. All or none: raises ListenError for the first that fails.
+    ``socket_mode`` is the mode of the files of unix sockets; None leaves it to the umask. Blocks while a host
+    name is looked up. All or none: raises ListenError for the first that fails.
     """
     listeners: list[Listener] = []
     with ExitStack() as opened:
         for endpoint in endpoints:
-            for listener in _listen(endpoint):
+            for listener in _listen(endpoint, socket_mode):
                 opened.callback(listener.close)
                 listeners.append(listener)
         opened.pop_all()
     return listeners
 
 
-def _listen(endpoint: Endpoint) -> list[Listener]:
+def _listen(endpoint: Endpoint, socket_mode: int | None) -> list[Listener]:
     try:
-        return [_listen_unix(endpoint)] if endpoint.is_unix else _listen_tcp(endpoint)
+        if endpoint.inherited:
+            return [Listener(bound_endpoint(each), each) for each in inherited_sockets(endpoint)]
+        return [_listen_unix(endpoint, socket_mode)] if endpoint.is_unix else _listen_tcp(endpoint)
+    except NotInherited as cause:
+        raise ListenError(endpoint, str(cause)) from cause
     except socket.gaierror as cause:
         raise ListenError(endpoint, f"no address found for {endpoint.host!r}; check the name") from cause
     except OSError as cause:
@@ -143,7 +150,7 @@ def _bind(family: socket.AddressFamily, address: tuple[Any, ...]) -> Listener:
     return Listener(Endpoint(host, port), listening)
 
 
-def _listen_unix(endpoint: Endpoint) -> Listener:
+def _listen_unix(endpoint: Endpoint, mode: int | None) -> Listener:
     path = Path(endpoint.path)
     with ExitStack() as opened:
         listening = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
@@ -155,6 +162,8 @@ def _listen_unix(endpoint: Endpoint) -> Listener:
                 raise
             _remove_stale(endpoint, path)
             listening.bind(endpoint.path)
+        if mode is not None:
+            path.chmod(mode)  # nobody can connect before it listens
         listening.listen(BACKLOG)
         opened.pop_all()
     return Listener(endpoint, listening, _identity(path))

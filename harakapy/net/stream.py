@@ -23,6 +23,9 @@ RECEIVE_OCTETS: Final = 65536
 UNYIELDING_SEND_OCTETS: Final = 16384
 
 
+MAPPED = "::ffff:"
+
+
 class SocketAddress(NamedTuple):
     """One end of a connection: numeric address and port; ("", 0) for a unix socket."""
 
@@ -31,8 +34,14 @@ class SocketAddress(NamedTuple):
 
     @classmethod
     def of(cls, raw: object) -> "SocketAddress":
-        """Take what `socket.accept`, `getpeername` or `getsockname` gave."""
-        return cls(raw[0], raw[1]) if isinstance(raw, tuple) else cls("", 0)
+        """Take what `socket.accept`, `getpeername` or `getsockname` gave.
+
+        A socket that somebody else has opened may take IPv4 in IPv6 clothes, which are taken off.
+        """
+        if not isinstance(raw, tuple):
+            return cls("", 0)
+        host = raw[0].removeprefix(MAPPED) if raw[0].startswith(MAPPED) and "." in raw[0] else raw[0]
+        return cls(host, raw[1])
 
 
 class SocketStream(trio.abc.HalfCloseableStream):

@@ -10,6 +10,7 @@ import trio
 
 from harakapy.config import ConfigError, Settings
 from harakapy.log import LogFile, Sink
+from harakapy.process.notify import READY, STOPPING, notify, reloading
 from harakapy.process.server import Server
 
 LOG_BATCH_S = 0.05  # picked: lines of so long leave in one write, and nobody who watches the log notices
@@ -44,7 +45,9 @@ async def _run(server: Server, load: Callable[[], Settings], when_ready: Callabl
             async with server.running():
                 if when_ready is not None:
                     when_ready()
+                _tell_manager(server, READY)
                 await server.wait_stopped()
+                _tell_manager(server, STOPPING)
         except Exception as error:  # noqa: BLE001  # raised again below, outside the nursery
             failure = error
         nursery.cancel_scope.cancel()
@@ -73,6 +76,7 @@ async def _heed_signals(
 
 def _reload(server: Server, load: Callable[[], Settings]) -> None:
     """Read the settings anew; broken ones change nothing."""
+    _tell_manager(server, reloading())
     try:
         server.reload(load())
     except (ConfigError, OSError) as error:
@@ -85,6 +89,14 @@ def _reload(server: Server, load: Callable[[], Settings]) -> None:
             target.reopen()  # it may have been rotated away
         except OSError as error:
             server.log.error("log file not opened again, the old one stays in use", problem=str(error))
+    _tell_manager(server, READY)
+
+
+def _tell_manager(server: Server, state: str) -> None:
+    try:
+        notify(state)
+    except OSError as error:
+        server.log.warn("the service manager could not be told", state=state, error=str(error))
 
 
 async def _write_log(sink: Sink, *, task_status: trio.TaskStatus[None]) -> None:

@@ -167,7 +167,8 @@ class Server:
         with ExitStack() as stack:
             listeners: list[tuple[int, Listener]] = []
             for number, listen in enumerate(self._listen):
-                for listener in open_listeners([Endpoint.parse(listen.address)]):
+                mode = None if listen.socket_mode is None else int(listen.socket_mode, 8)
+                for listener in open_listeners([Endpoint.parse(listen.address)], socket_mode=mode):
                     stack.callback(listener.close)
                     listeners.append((number, listener))
             self.addresses = tuple(listener.endpoint for _, listener in listeners)

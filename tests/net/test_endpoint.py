@@ -15,7 +15,13 @@ HOSTS = st.one_of(
     st.lists(LABELS, min_size=1, max_size=5).map(".".join),
 )
 PATHS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=25)
-ENDPOINTS = st.one_of(st.builds(Endpoint, HOSTS, PORTS), PATHS.map(lambda path: Endpoint(path=path)))
+NAMES = st.from_regex(r"[!-9;-~]{1,30}", fullmatch=True)
+ENDPOINTS = st.one_of(
+    st.builds(Endpoint, HOSTS, PORTS),
+    PATHS.map(lambda path: Endpoint(path=path)),
+    NAMES.map(lambda name: Endpoint(inherited=f"systemd:{name}")),
+    st.integers(0, 999_999).map(lambda number: Endpoint(inherited=f"fd:{number}")),
+)
 
 
 @given(ENDPOINTS)
@@ -41,6 +47,9 @@ def test_any_text_is_an_endpoint_or_an_endpoint_error(text: str) -> None:
         ("unix:/run/mail.sock", Endpoint(path="/run/mail.sock")),
         ("unix:mail.sock", Endpoint(path="mail.sock")),
         ("unix:a:25", Endpoint(path="a:25")),
+        ("systemd:harakapy.socket", Endpoint(inherited="systemd:harakapy.socket")),
+        ("systemd:25", Endpoint(inherited="systemd:25")),
+        ("fd:03", Endpoint(inherited="fd:3")),
     ],
 )
 def test_each_form_is_understood(text: str, endpoint: Endpoint) -> None:
@@ -68,6 +77,14 @@ def test_each_form_is_understood(text: str, endpoint: Endpoint) -> None:
         ("a b:25", "has no valid host before the port"),
         ("-a.example:25", "has no valid host before the port"),
         ("a..b:25", "has no valid host before the port"),
+        ("systemd:", "names no socket that is open already"),
+        ("systemd:a:b", "names no socket that is open already"),
+        ("systemd:a b", "names no socket that is open already"),
+        ("systemd:" + "a" * 256, "names no socket that is open already"),
+        ("fd:", "names no socket that is open already"),
+        ("fd:x", "names no socket that is open already"),
+        ("fd:-1", "names no socket that is open already"),
+        ("fd:٣", "names no socket that is open already"),
         ("unix:", "names no file"),
         ("unix:a\0b", "names no file"),
         ("unix:/" + "x" * 103, "has a path of more than 103 octets, which no unix socket can have"),

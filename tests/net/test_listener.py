@@ -222,3 +222,13 @@ def test_closing_leaves_the_socket_of_a_successor_alone(opened: list[Listener], 
     old.close()
     assert path.is_socket()
     assert connects_to(new.endpoint)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
+def test_the_file_of_a_unix_socket_gets_the_mode_that_was_asked_for(
+    mode: int, opened: list[Listener], tmp_path: Path
+) -> None:
+    path = tmp_path / "mail.sock"
+    opened += open_listeners([Endpoint(path=str(path))], socket_mode=mode)
+    assert path.stat().st_mode & 0o777 == mode
+    assert connects_to(opened[-1].endpoint)
