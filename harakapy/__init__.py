@@ -13,6 +13,7 @@ from harakapy.config import (
     Problem,
     Settings,
     Size,
+    TableFile,
 )
 from harakapy.hooks import (
     CONT,
@@ -55,6 +56,6 @@ __all__ = [
     "Credentials", "Duration", "ExternalCredentials", "Header", "Level", "ListFile", "ListenSettings",
     "LogRecord", "Logger", "MailParameters", "Network", "Notes", "PasswordCredentials", "PatternFile",
     "Plugin", "PluginConfig", "Problem", "RcptParameters", "Reply", "Results", "ScramCredentials",
-    "ScramSecret", "Server", "Settings", "Size", "TokenCredentials", "Transaction", "Verdict", "hookimpl",
-    "return_path_field", "to_ascii",
+    "ScramSecret", "Server", "Settings", "Size", "TableFile", "TokenCredentials", "Transaction", "Verdict",
+    "hookimpl", "return_path_field", "to_ascii",
 ]  # fmt: skip

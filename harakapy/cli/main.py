@@ -14,6 +14,7 @@ COMMANDS = {
     "plugins": "List plugins: installed, enabled, version, where from.",
     "hooks": "Show for each hook which plugins run, in order.",
     "queue": "Look at the mail that waits, and steer it.",
+    "password": "Make what is stored of a password, for auth_flat_file.",
     "send": "Send the message on standard input, as sendmail does.",
 }
 

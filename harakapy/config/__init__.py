@@ -2,7 +2,7 @@
 
 from harakapy.config.extensions import ExtensionSettings
 from harakapy.config.intervals import Intervals, Rate, RateSetting
-from harakapy.config.lists import ListFile, PatternFile
+from harakapy.config.lists import ListFile, PatternFile, TableFile
 from harakapy.config.load import changed_keys, load
 from harakapy.config.outbound import OutboundSettings, QueueSettings, ReportSettings, RouteSettings
 from harakapy.config.place import ConfigPath, HostName, NameServer, Network, StatePath
@@ -42,6 +42,7 @@ __all__ = [
     "Size",
     "SmtpSettings",
     "StatePath",
+    "TableFile",
     "changed_keys",
     "did_you_mean",
     "load",

@@ -1,11 +1,13 @@
-"""List files: what an entry is, and what happens when the file changes."""
+"""List and table files: what an entry is, and what happens when the file changes."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
-from harakapy.config import ConfigError, ListFile, PatternFile, Problem
+from harakapy.config import ConfigError, ListFile, PatternFile, Problem, TableFile
 
 
 class Clock:
@@ -183,3 +185,34 @@ def test_broken_pattern_keeps_the_old_ones(path: Path, clock: Clock) -> None:
     assert "bb" not in hosts
     assert hosts.entries == ("a+",)
     assert [problem.key for problem in reported] == ["line 2"]
+
+
+class Ports(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ports: dict[str, int] = {}
+
+
+def test_a_table_is_a_model_and_is_read_again_when_it_changes(path: Path, clock: Clock) -> None:
+    problems: list[Problem] = []
+    write(path, "[ports]\nsmtp = 25\n")
+    table = TableFile(path, Ports, report=problems.append, now=clock)
+    before = table.value
+    assert before.ports == {"smtp": 25}
+    clock.time += 2
+    assert table.value is before
+    write(path, "[ports]\nsmtp = 'often'\n[port]\n")
+    clock.time += 2
+    assert table.value is before
+    assert [problem.key for problem in problems] == ["ports.smtp", "port"]
+    assert "often" not in str(problems)
+    write(path, "[ports]\nsubmission = 587\n")
+    clock.time += 2
+    assert table.value.ports == {"submission": 587}
+
+
+@pytest.mark.parametrize("octets", [b"a = ", b"\xff", b"ports = 25\n"])
+def test_a_table_that_is_wrong_to_begin_with_is_an_error(octets: bytes, path: Path) -> None:
+    path.write_bytes(octets)
+    with pytest.raises(ConfigError, match=re.escape(str(path))):
+        TableFile(path, Ports)
