@@ -156,16 +156,11 @@ class Steering:
         return {"header": header.decode("utf-8", "backslashreplace"), "header_problem": None}
 
     async def _change(self, request: SteeringRequest, emit: Emit) -> dict[str, Any]:
-        applies = _APPLIES[request.operation]
-        chosen = request.selection.states
-        states = applies.states if chosen is None else applies.states & chosen
-        selection = replace(request.selection, states=states)
         if not request.is_dry_run:
             await self._engine.withdraw(request.selection)
         selected = await self._store.count(request.selection)
-        to_do = await self._store.count(selection)
         try:
-            changed = await self._change_pages(request, selection, to_do.messages, emit)
+            changed = await self._change_pages(request, selected.messages, emit)
         finally:
             if not request.is_dry_run:
                 self._engine.wake(request)
@@ -176,23 +171,20 @@ class Steering:
             "dry_run": request.is_dry_run,
         }
 
-    async def _change_pages(
-        self, request: SteeringRequest, selection: Selection, of: int, emit: Emit
-    ) -> Count:
-        pages, seen, changed = _Pages(self._store, selection), 0, Count()
+    async def _change_pages(self, request: SteeringRequest, of: int, emit: Emit) -> Count:
+        pages, seen, changed = _Pages(self._store, request.selection), 0, Count()
         while page := await pages.following():
-            changed += await self._change_page(request, selection, page)
+            changed += await self._change_page(request, page)
             seen += len(page)
             await emit({"progress": {"messages": seen, "of": max(of, seen)}})
         return changed
 
-    async def _change_page(
-        self, request: SteeringRequest, selection: Selection, page: Sequence[DeliveryRequest]
-    ) -> Count:
+    async def _change_page(self, request: SteeringRequest, page: Sequence[DeliveryRequest]) -> Count:
+        """Change what is selected of these messages; the store leaves alone to what it does not apply."""
         if request.is_dry_run:
             return _would_change(_APPLIES[request.operation], page, self._clock())
         store, now = self._store, self._clock()
-        part = replace(selection, message_ids=frozenset(each.message.id for each in page))
+        part = replace(request.selection, message_ids=frozenset(each.message.id for each in page))
         match request.operation:
             case Operation.FLUSH:
                 return await store.flush(part, now=now)
