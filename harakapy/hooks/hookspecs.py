@@ -288,7 +288,8 @@ def hook_auth_secret(connection: Connection, user: str) -> ScramSecret | Verdict
     Answers:
         a ScramSecret, or OK(secret): what is stored of the user's password.
         CONT: there is no such user; the exchange goes on with a secret that nothing fits, and ends in the
-            same reply as with a wrong password.
+            same reply as with a wrong password. It looks like the last one that a plugin has given, so all
+            users' should have one number of iterations and one length of salt.
         DENYSOFT: 454 4.7.0 Temporary authentication failure.
     Kind: find.
     Not known yet: whether the client knows the password.

@@ -2,13 +2,13 @@
 
 from harakapy.inbound.admission import Arrival
 from harakapy.inbound.connection import Connection, Hello, Local, MessageCount, Remote
-from harakapy.inbound.decoy import load_decoy
+from harakapy.inbound.decoy import DecoyKeeper
 from harakapy.inbound.outcomes import OUTCOMES, Outcome, Step
 from harakapy.inbound.service import Service
 from harakapy.inbound.terms import Terms
 from harakapy.inbound.transaction import Transaction
 
 __all__ = [
-    "OUTCOMES", "Arrival", "Connection", "Hello", "Local", "MessageCount", "Outcome", "Remote", "Service",
-    "Step", "Terms", "Transaction", "load_decoy",
+    "OUTCOMES", "Arrival", "Connection", "DecoyKeeper", "Hello", "Local", "MessageCount", "Outcome", "Remote",
+    "Service", "Step", "Terms", "Transaction",
 ]  # fmt: skip

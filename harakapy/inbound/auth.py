@@ -103,10 +103,11 @@ def _peer_names(conversation: Conversation) -> tuple[str, ...]:
 
 def _session(conversation: Conversation) -> SaslSession:
     tls, hostname = conversation.connection.tls, conversation.terms.hostname
+    decoys = conversation.service.decoys
     return SaslSession(
         hostname=hostname,
         offered=conversation.mechanisms,
-        decoy=conversation.service.decoy or ScramDecoy(secrets.token_bytes(32)),
+        decoy=ScramDecoy(secrets.token_bytes(32)) if decoys is None else decoys.decoy,
         channel_bindings=tls.channel_bindings if tls else {},
         peer_names=_peer_names(conversation),
         oauth_hosts={hostname.lower(), *([tls.server_name] if tls and tls.server_name else [])},
@@ -156,12 +157,23 @@ class _Login:
             await self._conversation.settle("auth_secret", verdict)
             return None
         secret = verdict.value if isinstance(verdict.value, ScramSecret) else None
+        if secret is not None:
+            await self._teach(secret)
         try:
             return self._mechanism.supply(secret)
         except ValueError as error:  # made with another hash
             self._connection.log.error("a stored secret is of no use", user=self._user, error=str(error))
             self._conversation.send(UNAVAILABLE)
             return None
+
+    async def _teach(self, secret: ScramSecret) -> None:
+        """Let the secrets of users who do not exist look like this one from now on."""
+        decoys = self._conversation.service.decoys
+        try:
+            if decoys is not None:
+                await decoys.learn(secret)
+        except OSError as error:
+            self._connection.log.error("the form of SCRAM secrets is not remembered", error=str(error))
 
     async def _judge(self, credentials: Credentials) -> None:
         """Ask the plugins, and answer as they say."""

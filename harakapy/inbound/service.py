@@ -17,6 +17,7 @@ from harakapy.inbound.admission import Arrival, look_behind_proxy, shake_hands_f
 from harakapy.inbound.commands import HANDLERS
 from harakapy.inbound.connection import Connection, Local, Remote
 from harakapy.inbound.conversation import SHUTTING_DOWN, TIMEOUT, Conversation
+from harakapy.inbound.decoy import DecoyKeeper
 from harakapy.inbound.greeting import greet
 from harakapy.inbound.terms import Terms
 from harakapy.inbound.transaction import Transaction
@@ -24,7 +25,6 @@ from harakapy.log import Level, Logger
 from harakapy.net import ConnectionLimits, Refusal, Resolver, SocketStream, Watchdog
 from harakapy.net.tls import TlsStream
 from harakapy.smtp import Reply
-from harakapy.smtp.sasl import ScramDecoy
 
 if TYPE_CHECKING:
     from harakapy.process.server import Server
@@ -60,9 +60,9 @@ class Service:
         log: Logger,
         resolver: Resolver | None,
         limits: ConnectionLimits,
-        decoy: ScramDecoy | None = None,
+        decoys: DecoyKeeper | None = None,
     ) -> None:
-        """``resolver`` is None if host names are not looked up, ``decoy`` if nobody stores SCRAM secrets.
+        """``resolver`` is None if host names are not looked up, ``decoys`` if nobody stores SCRAM secrets.
 
         Made inside trio.
         """
@@ -72,7 +72,7 @@ class Service:
         self.log = log
         self.resolver = resolver
         self.limits = limits
-        self.decoy = decoy
+        self.decoys = decoys
         self.watchdog = Watchdog()
         self.is_stopping = False
         self.open_connections = AsyncValue(0)

@@ -17,7 +17,7 @@ import trio
 
 from harakapy.config import ConfigError, ListenSettings, Problem, Settings, changed_keys
 from harakapy.hooks import Action, Hooks, Notes, Plugin, Registry
-from harakapy.inbound import Arrival, Service, Terms, load_decoy
+from harakapy.inbound import Arrival, DecoyKeeper, Service, Terms
 from harakapy.log import Level, Logger, open_logger
 from harakapy.net import ConnectionLimits, Endpoint, Listener, Resolver, SocketAddress, open_listeners
 from harakapy.net import serve as accept_from
@@ -225,7 +225,9 @@ class Server:
             limits=ConnectionLimits(
                 smtp.max_connections, smtp.max_connections_per_address, smtp.unlimited_addresses
             ),
-            decoy=load_decoy(self.settings.state_dir) if self.hooks.is_implemented("auth_secret") else None,
+            decoys=DecoyKeeper.load(self.settings.state_dir)
+            if self.hooks.is_implemented("auth_secret")
+            else None,
         )
         async with trio.open_nursery() as outgoing:
             await outgoing.start(self.outbound.run, [(each.host, each.port) for each in self.addresses])

@@ -33,6 +33,7 @@ from harakapy import (
     Verdict,
     hookimpl,
 )
+from harakapy.inbound import DecoyKeeper
 from harakapy.log import Level, StreamTarget, open_logger
 from harakapy.smtp import Reply
 from harakapy.smtp.sasl import (
@@ -48,6 +49,7 @@ from harakapy.smtp.sasl import (
     ScramPlusClient,
     XOAuth2Client,
 )
+from harakapy.smtp.sasl.scram_secret import DEFAULT_ITERATIONS
 from harakapy.testing import Client, connect, play
 
 from .scene import MESSAGE, Accept, serving, settings
@@ -394,6 +396,35 @@ async def test_the_decoy_of_scram_is_the_same_after_a_restart(tmp_path: Path) ->
     assert (tmp_path / "scram_decoy.key").stat().st_mode & 0o777 == 0o600
 
 
+def form(challenge: Reply) -> tuple[int, int]:
+    """Iterations and octets of the salt in SCRAM's first message of the server."""
+    fields = dict(part.split("=", 1) for part in base64.b64decode(challenge.text).decode().split(","))
+    return int(fields["i"]), len(base64.b64decode(fields["s"]))
+
+
+async def test_the_decoy_of_scram_takes_the_form_of_the_secrets_there_are(tmp_path: Path) -> None:
+    nobody = "AUTH SCRAM-SHA-256 biwsbj1ub2JvZHkscj1i"
+    async with greeted(tmp_path, JudgeOfAll()) as client:
+        assert form(await client.command(nobody)) == (DEFAULT_ITERATIONS, 16)  # nothing is known yet
+        await client.command("*")
+        first = base64.b64encode(f"n,,n={USER},r=b".encode()).decode()
+        real = form(await client.command(f"AUTH SCRAM-SHA-256 {first}"))
+        assert real == (4096, 4)
+        await client.command("*")
+        assert form(await client.command(nobody)) == real
+    async with greeted(tmp_path, JudgeOfAll()) as client:  # after a restart, too
+        assert form(await client.command(nobody)) == real
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"4096", b"x 16", b"0 16", b"4096 65", b"4096 0", b"-1 16", b"\xff"]
+)
+def test_a_form_that_is_damaged_is_as_good_as_none(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "scram_decoy.form").write_bytes(content)
+    decoy = DecoyKeeper.load(tmp_path).decoy
+    assert (decoy.iterations, decoy.salt_octets) == (DEFAULT_ITERATIONS, 16)
+
+
 async def test_login_over_starttls(tmp_path: Path, authority: trustme.CA) -> None:
     accept, judge = Accept(), JudgeOfAll()
     async with listening(tmp_path, authority, accept, judge) as server, await calling(server) as socket:
@@ -408,7 +439,7 @@ async def test_login_over_starttls(tmp_path: Path, authority: trustme.CA) -> Non
         binding = _end_point(secure)
         assert (await log_in(client, ScramPlusClient(USER, PASSWORD, binding))).code == 235
         replies = await client.hand_over("a@b.test", ["b@example.com"], MESSAGE)
-        assert replies[-1].code == 451  # a client that may relay: nobody takes outbound mail here
+        assert replies[-1].code == 250
     assert judge.users == [(USER, "SCRAM-SHA-256-PLUS", True)]
 
 
