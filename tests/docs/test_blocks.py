@@ -19,6 +19,7 @@ from harakapy.cli.configuration import load_settings
 from harakapy.cli.main import main
 from harakapy.hooks import find_plugin
 from harakapy.log import silent_logger
+from harakapy.net import Endpoint
 from tests.docs.pages import PAGES, ROOT, Block, all_blocks, blocks_of
 from tests.docs.test_played import PLAYED
 from tests.served import PATIENCE_S, environment
@@ -112,7 +113,10 @@ def test_ini(block: Block) -> None:
     unit = configparser.ConfigParser(interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]  # its way to keep the case of keys
     unit.read_string(block.text)
-    _exists(shlex.split(unit["Service"]["ExecStart"]))
+    if unit.has_section("Socket"):
+        Endpoint.parse(f"systemd:{unit['Socket']['FileDescriptorName']}")
+    else:
+        _exists(shlex.split(unit["Service"]["ExecStart"]))
 
 
 def _exists(words: list[str]) -> None:
