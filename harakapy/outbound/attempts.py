@@ -7,7 +7,7 @@ attempt off.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from harakapy.hooks import Action as Verb
@@ -94,7 +94,8 @@ class Attempts:
             raise
         except Exception as error:  # noqa: BLE001  # mail must outlive any defect of ours
             self._log.crit("delivery failed", uuid=request.message.id, error=str(error), exc_info=error)
-            return await self._end(hmail, request, Route(failure=_DEFECT))
+            attempted = await self._end(hmail, request, Route(failure=_DEFECT))
+            return replace(attempted, feedback=Feedback.NOTHING)
 
     async def tell_of_delay(self, request: DeliveryRequest) -> None:
         """Tell the sender that a message takes long, if it is time to; called once a deferral is recorded."""

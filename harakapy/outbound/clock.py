@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Final
+
+import trio
 
 __all__ = ["ClockWatch"]
 
@@ -12,21 +13,15 @@ TOLERANCE_S: Final = 5.0
 """What passes unnoticed between two looks: more than a clock that is slewed gains in an hour. Picked."""
 
 
-def _steady() -> float:
-    """Seconds that nobody sets; where the system has one, a clock that goes on while it sleeps."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
 class ClockWatch:
-    """Compares a wall clock with a steady one."""
+    """Compares a wall clock with trio's, which nobody sets, and which stands still while the system sleeps."""
 
-    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = _steady) -> None:
+    def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
-        self._steady = steady
-        self._offset = wall() - steady()
+        self._offset = wall() - trio.current_time()
 
     def jump(self) -> float:
         """By how many seconds the wall clock was set since the last call; 0.0 if it was not."""
-        offset = self._wall() - self._steady()
+        offset = self._wall() - trio.current_time()
         jump, self._offset = offset - self._offset, offset
         return jump if abs(jump) > TOLERANCE_S else 0.0

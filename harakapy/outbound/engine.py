@@ -49,6 +49,9 @@ POLL_S: Final = 60.0
 """How often the store is looked at unasked. Who puts mail there from another process wakes us, so this is for
 when that was lost. Picked."""
 
+REPORT_POLL_S: Final = 600.0
+"""The same for reports, which only our own outcomes and operators make due. Picked."""
+
 CLAIM_RECIPIENTS: Final = 100
 """Recipients of one destination claimed at a time at most: one full transaction."""
 
@@ -93,6 +96,7 @@ class Engine:
         self._woken = trio.Event()
         self._has_reports = trio.Event()
         self._alarm = trio.CancelScope()
+        self._nap = trio.CancelScope()
         self._has_more: set[str] = set()  # destinations of which the store has more than there was room for
         self._ended = trio.Event()
 
@@ -181,6 +185,7 @@ class Engine:
             with trio.CancelScope() as self._alarm:
                 self._start_what_may()
                 await trio.sleep_forever()
+            self._woken.set()  # a destination that was left alone may have more in the store
 
     async def _deliver(self, start: Start) -> None:
         """Make one attempt after the other, as long as one may start."""
@@ -201,8 +206,8 @@ class Engine:
         is_blocked = self.schedule.finished(start, attempted.feedback, now, until=until)
         destination = start.destination
         if is_blocked:
-            await self._give_back(self.schedule.withdraw(destination, now))
-        elif destination in self._has_more and self.schedule.room(destination, now) >= CLAIM_RECIPIENTS // 2:
+            await self._give_back(self.schedule.withdraw_beside(start, now))
+        elif destination in self._has_more and self.schedule.is_running_low(destination, now):
             self._has_more.discard(destination)
             self._woken.set()
         self._ended.set()
@@ -217,7 +222,9 @@ class Engine:
         await self._insist(lambda: self._store.record(outcomes, owner=self._owner))
         if any(not isinstance(each, Deferred) and each.report_at is not None for each in outcomes):
             self._has_reports.set()
-        if any(isinstance(each, Deferred) for each in outcomes):
+        deferred = [each.due for each in outcomes if isinstance(each, Deferred)]
+        if deferred:
+            self._look_at(min(deferred))
             await self.attempts.tell_of_delay(request)
 
     async def _open_content(self, message_id: str) -> Content:
@@ -236,10 +243,16 @@ class Engine:
             except StoreError as error:
                 self._log.error("the queue cannot be read", problem=str(error))
                 due = None
-            wait_s = POLL_S if due is None else min(max(due - self._now(), 0.0), POLL_S)
-            with trio.move_on_after(wait_s):
+            with trio.move_on_after(POLL_S) as self._nap:
+                self._look_at(due)
                 await self._woken.wait()
             await trio.sleep(LOOK_PAUSE_S)
+
+    def _look_at(self, due: float | None) -> None:
+        """Look at the store when something there is due, at this time of the wall clock."""
+        if due is not None:
+            moment = trio.current_time() + max(0.0, due - self._now())
+            self._nap.deadline = min(self._nap.deadline, moment)
 
     async def _heed_clock(self) -> None:
         """If somebody has set the wall clock, what was planned by it moves along."""
@@ -289,7 +302,7 @@ class Engine:
         while True:
             self._has_reports = trio.Event()
             again = await self.reporter.report_due(self._now())
-            wait_s = POLL_S if again is None else max(again - self._now(), 0.0)
+            wait_s = REPORT_POLL_S if again is None else max(again - self._now(), 0.0)
             with trio.move_on_after(wait_s):
                 await self._has_reports.wait()
                 await trio.sleep(max(0.0, self.reporter.report_at(0.0)))
@@ -304,6 +317,7 @@ class Engine:
 
     async def _unclaim(self, keys: Sequence[DeliveryKey], due: float) -> None:
         await self._insist(lambda: self._store.unclaim(keys, owner=self._owner, due=due))
+        self._look_at(due)
 
     async def _insist(self, work: Callable[[], Awaitable[object]]) -> None:
         """Have the store do something, however often it takes."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import Final, TypeVar
 
 from harakapy.config import OutboundSettings, RouteSettings
 from harakapy.outbound.destination import DestinationLimits, Rate
 from harakapy.outbound.route import Route, Router
 
 __all__ = ["Sites"]
+
+_Value = TypeVar("_Value")
 
 _REMEMBERED: Final = 10_000
 """Destinations and sites that are remembered, some 2 MB; what is forgotten is learnt again. Picked."""
@@ -18,28 +20,32 @@ _REMEMBERED: Final = 10_000
 class Sites:
     """Names the site of each destination, for the schedule, and gives its limits.
 
-    Unless a next hop is configured, the site of a domain is the domain itself until its hosts are known; from
-    then on it is these, so that a provider with a thousand domains is one site.
+    Where a next hop is configured the destination's site is that. Else it is the domain itself until its
+    hosts are known, and then these, so that a provider with a thousand domains is one site.
     """
 
     def __init__(self, settings: OutboundSettings, router: Router) -> None:
         self._settings = settings
         self._router = router
-        self._sites: OrderedDict[str, str] = OrderedDict()
+        self._learnt: OrderedDict[str, str] = OrderedDict()
         self._rules: OrderedDict[str, RouteSettings | None] = OrderedDict()
 
     def site_of(self, destination: str) -> str:
         """The name of a destination's site."""
-        site = self._sites.get(destination)
-        if site is None:
-            site = destination if "/" in destination else self._router.site(destination)
-            self._remember(destination, site, self._rule(destination))
+        site = self._learnt.get(destination)
+        if site is not None:
+            return site
+        site = self._configured(destination)
+        if site not in self._rules:
+            rule = None if _is_next_hop(destination) else self._router.rule(destination)
+            _remember(self._rules, site, rule)
         return site
 
     def learn(self, destination: str, route: Route) -> None:
-        """Take note of where mail for a destination went."""
-        if route.site and self._sites.get(destination) != route.site:
-            self._remember(destination, route.site, route.rule)
+        """Take note of where mail for a destination went, if it was not configured."""
+        if route.site and self._configured(destination) == destination:
+            _remember(self._learnt, destination, route.site)
+            _remember(self._rules, route.site, route.rule)
 
     def limits_for(self, site: str) -> DestinationLimits:
         """What a site is to bear: what its route says, or else the server."""
@@ -50,12 +56,16 @@ class Sites:
             connections = rule.connections
         return DestinationLimits(connections=connections, rate=Rate(rate.count, rate.per_s) if rate else None)
 
-    def _rule(self, destination: str) -> RouteSettings | None:
-        return None if "/" in destination else self._router.rule(destination)
+    def _configured(self, destination: str) -> str:
+        return destination if _is_next_hop(destination) else self._router.site(destination)
 
-    def _remember(self, destination: str, site: str, rule: RouteSettings | None) -> None:
-        self._sites[destination] = site
-        self._rules[site] = rule
-        for memory in (self._sites, self._rules):
-            while len(memory) > _REMEMBERED:
-                memory.popitem(last=False)
+
+def _is_next_hop(destination: str) -> bool:
+    """Whether a destination is a next hop that an operator or a plugin named, and not a domain."""
+    return "/" in destination
+
+
+def _remember(memory: OrderedDict[str, _Value], key: str, value: _Value) -> None:
+    memory[key] = value
+    if len(memory) > _REMEMBERED:
+        memory.popitem(last=False)

@@ -222,4 +222,4 @@ class Transaction:
                 self.fail(answer)
                 break
             self.answers[replied.recipient] = answer
-        wire.must_reset = False
+        wire.must_reset = not self._accepted  # chunks for nobody leave the transaction open

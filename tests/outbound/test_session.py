@@ -43,6 +43,19 @@ def codes(answers: tuple[Answer, ...]) -> list[tuple[Phase, int]]:
     return [(answer.phase, answer.reply.code if answer.reply else 0) for answer in answers]
 
 
+async def test_chunks_for_nobody_are_followed_by_a_reset() -> None:
+    script = (
+        CHUNKS
+        + SENT_IN_CHUNKS
+        + "S: 250 ok\nS: 550 no\nS: 554 for nobody\nC: RSET\n"
+        + SENT_IN_CHUNKS
+        + "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 250 ok\n"
+    )
+    async with session(script) as opened:
+        assert codes(await deliver(opened)) == [(Phase.RCPT, 550)]
+        assert codes(await deliver(opened)) == [(Phase.DOT, 250)]
+
+
 async def test_a_message_goes_step_by_step_where_the_host_has_no_extensions() -> None:
     script = (
         PLAIN
