@@ -12,10 +12,11 @@ class Transaction(Subject):
 
     ``uuid`` is the connection's with the number of the transaction behind it. ``rcpt_to`` holds the accepted
     recipients; a plugin may replace, add and remove entries, and ``rcpt_params`` keeps the ESMTP parameters
-    of those that came with some. ``content`` is there from hook_data_post on. ``data_bytes`` counts the
-    octets received, also when they were too many to keep. ``is_relaying`` is None while the connection's
-    flag holds. ``reply`` is the latest one given in the transaction. ``skipped_plugins`` names plugins whose
-    hooks are passed over for this message.
+    of those that came with some, also for those that hook_rcpt and hook_rcpt_ok have put in their place.
+    ``content`` is there from hook_data_post on. ``data_bytes`` counts the octets received, also when they
+    were too many to keep. ``is_relaying`` is None while the connection's flag holds. ``reply`` is the latest
+    one given in the transaction. ``skipped_plugins`` names plugins whose hooks are passed over for this
+    message.
     """
 
     __slots__ = (
