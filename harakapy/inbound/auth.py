@@ -158,7 +158,7 @@ class _Login:
             return None
         secret = verdict.value if isinstance(verdict.value, ScramSecret) else None
         if secret is not None:
-            await self._teach(secret)
+            self._teach(secret)
         try:
             return self._mechanism.supply(secret)
         except ValueError as error:  # made with another hash
@@ -166,12 +166,12 @@ class _Login:
             self._conversation.send(UNAVAILABLE)
             return None
 
-    async def _teach(self, secret: ScramSecret) -> None:
+    def _teach(self, secret: ScramSecret) -> None:
         """Let the secrets of users who do not exist look like this one from now on."""
         decoys = self._conversation.service.decoys
         try:
             if decoys is not None:
-                await decoys.learn(secret)
+                decoys.learn(secret)
         except OSError as error:
             self._connection.log.error("the form of SCRAM secrets is not remembered", error=str(error))
 

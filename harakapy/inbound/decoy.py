@@ -12,8 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import trio
-
 from harakapy.smtp.sasl import ScramDecoy, ScramSecret
 from harakapy.smtp.sasl.scram_secret import MAX_SALT_OCTETS
 
@@ -49,12 +47,16 @@ class DecoyKeeper:
             decoy = replace(decoy, iterations=form[0], salt_octets=form[1])
         return cls(decoy, state_dir / FORM_FILE)
 
-    async def learn(self, secret: ScramSecret) -> None:
-        """Take the form of a real secret, and remember it for the next start. Raises OSError."""
+    def learn(self, secret: ScramSecret) -> None:
+        """Take the form of a real secret, and remember it for the next start. Raises OSError.
+
+        A few octets are written to a file when the form has changed, which is hardly ever; not in a thread,
+        where it would take so long that this user were known by it.
+        """
         iterations, salt_octets = secret.iterations, len(secret.salt)
         if (iterations, salt_octets) != (self.decoy.iterations, self.decoy.salt_octets):
             self.decoy = replace(self.decoy, iterations=iterations, salt_octets=salt_octets)
-            await trio.to_thread.run_sync(_write, self._form_file, f"{iterations} {salt_octets}\n".encode())
+            _write(self._form_file, f"{iterations} {salt_octets}\n".encode())
 
 
 def _read_form(path: Path) -> tuple[int, int] | None:
