@@ -14,7 +14,7 @@ TOLERANCE_S: Final = 5.0
 
 
 class ClockWatch:
-    """Compares a wall clock with trio's, which nobody sets, and which stands still while the system sleeps."""
+    """Compares a wall clock with that of trio, which nobody sets, and which stops while the system sleeps."""
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall

@@ -144,9 +144,14 @@ class Destination:
         self.waiting -= len(request.deliveries)
         return request
 
+    @property
+    def requests(self) -> tuple[DeliveryRequest, ...]:
+        """The requests that wait, in their order."""
+        return tuple(request for _, _, request in sorted(self._requests))
+
     def clear(self) -> tuple[DeliveryRequest, ...]:
         """All requests, in their order, none of which waits here any more."""
-        requests = tuple(request for _, _, request in sorted(self._requests))
+        requests = self.requests
         self._requests = []
         self.waiting = 0
         return requests

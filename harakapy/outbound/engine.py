@@ -14,7 +14,7 @@ tried again: what was delivered must be written down, and the lease is ours as l
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import trio
@@ -33,6 +33,7 @@ from harakapy.queue import (
     DeliveryRequest,
     Lease,
     QueuedMessage,
+    Selection,
     Store,
     StoreError,
 )
@@ -126,13 +127,17 @@ class Engine:
         self._woken.set()
         self._has_reports.set()
 
-    async def withdraw(self, keys: Collection[DeliveryKey]) -> None:
-        """Give back to the store those of these deliveries that are in hand and not begun."""
-        waiting = self.schedule.in_hand().intersection(keys)
-        self.schedule.discard(waiting, trio.current_time())
-        left = waiting - self.schedule.in_hand()
-        if left:
-            await self._unclaim(tuple(left), self._now())
+    async def withdraw(self, selection: Selection) -> None:
+        """Give back to the store what is selected, in hand and not begun."""
+        keys = [
+            delivery.key
+            for request in self.schedule.waiting_requests()
+            for delivery in request.deliveries
+            if selection.matches(request.message, delivery)
+        ]
+        if keys:
+            self.schedule.discard(keys, trio.current_time())
+            await self._unclaim(keys, self._now())
 
     # What goes out.
 

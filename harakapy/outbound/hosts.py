@@ -66,6 +66,10 @@ class DeadHosts:
         """Take note that a connection to ``target`` stood."""
         self._graves.pop(target.place, None)
 
+    def forget(self) -> None:
+        """Let every host have another chance: somebody knows better."""
+        self._graves.clear()
+
     def is_dead(self, target: Target, now: float) -> bool:
         """Whether it is better not to try ``target`` now."""
         return self.dead_until(target, now) is not None

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import Final
@@ -264,6 +264,11 @@ class Schedule:
     def in_hand(self) -> frozenset[DeliveryKey]:
         """Everything that waits or is under way: what leases must be renewed for."""
         return frozenset(self._keys)
+
+    def waiting_requests(self) -> Iterator[DeliveryRequest]:
+        """Everything in hand that is not under way."""
+        for site in list(self._sites.values()):
+            yield from site.requests
 
     def unblock(self, destination: str, now: float) -> None:
         """End the pause of a destination, because somebody knows better: an operator, say."""

@@ -35,7 +35,7 @@ from harakapy.queue import (
     StoreError,
 )
 
-__all__ = ["Emit", "Engine", "Steering"]
+__all__ = ["Deliverer", "Emit", "Steering"]
 
 MAX_LISTED: Final = 20  # recipients of each message in a list; all of them are counted. Picked
 MAX_SHOWN: Final = 1000  # recipients of a message that is shown: half a megabyte. Picked
@@ -49,10 +49,10 @@ Emit = Callable[[dict[str, Any]], Awaitable[None]]
 """Takes a part of the answer: ``{"message": ...}`` or ``{"progress": {"messages": n, "of": m}}``."""
 
 
-class Engine:
+class Deliverer:
     """What delivers from the same store in this process; this one stands for none.
 
-    Whoever runs an engine derives from this. None of it may raise, or wait for long.
+    The engine's stand-in derives from this. None of it may raise, or wait for long.
     """
 
     def limits(self, request: DeliveryRequest) -> Sequence[str]:
@@ -92,11 +92,11 @@ _APPLIES: Final = {
 class Steering:
     """Executes requests on a store."""
 
-    def __init__(self, store: Store, clock: Callable[[], float], engine: Engine | None = None) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float], deliverer: Deliverer | None = None) -> None:
         """``clock`` is the wall clock that the store's times are of."""
         self._store = store
         self._clock = clock
-        self._engine = engine or Engine()
+        self._deliverer = deliverer or Deliverer()
 
     async def execute(self, raw: object, emit: Emit) -> dict[str, Any]:
         """Carry out what ``raw`` asks for (see `steering_request`); gives what is to be said at the end.
@@ -120,7 +120,7 @@ class Steering:
                 stats = await self._store.stats(destinations=request.destinations)
                 return stats_view(stats, self._clock())
             case Operation.WAKE:
-                self._engine.wake(request)
+                self._deliverer.wake(request)
                 return {}
         return await self._change(request, emit)
 
@@ -144,7 +144,7 @@ class Steering:
 
     def _limits(self, group: DeliveryRequest) -> Sequence[str]:
         is_waiting = any(each.state is State.WAITING for each in group.deliveries)
-        return self._engine.limits(group) if is_waiting else ()
+        return self._deliverer.limits(group) if is_waiting else ()
 
     async def _header(self, message_id: str) -> dict[str, Any]:
         try:
@@ -157,13 +157,13 @@ class Steering:
 
     async def _change(self, request: SteeringRequest, emit: Emit) -> dict[str, Any]:
         if not request.is_dry_run:
-            await self._engine.withdraw(request.selection)
+            await self._deliverer.withdraw(request.selection)
         selected = await self._store.count(request.selection)
         try:
             changed = await self._change_pages(request, selected.messages, emit)
         finally:
             if not request.is_dry_run:
-                self._engine.wake(request)
+                self._deliverer.wake(request)
         return {
             "messages": changed.messages,
             "recipients": changed.recipients,

@@ -90,6 +90,13 @@ class Works:
         self.schedule.reconfigure(_limits(settings), now)
         self.engine.attempts, self.engine.reporter = self._attempts, self._reporter
 
+    def try_all_again(self, now: float) -> None:
+        """Forget which hosts and destinations failed: somebody wants them tried now (trio's time)."""
+        self._dead_hosts.forget()
+        for site in self.schedule.blocked(now):
+            self.schedule.unblock(site, now)
+        self.engine.wake()
+
     def _take(self, settings: Settings) -> None:
         """Make what depends on nothing but the settings."""
         around, outbound = self._surroundings, settings.outbound
@@ -115,6 +122,7 @@ class Works:
             learn_route=sites.learn,
         )
         self.router, self.courier, self._reporter, self._sites = router, courier, reporter, sites
+        self.conclusion = conclusion
 
 
 def _limits(settings: Settings) -> ScheduleLimits:

@@ -22,7 +22,11 @@ from harakapy.log import Level, Logger, open_logger
 from harakapy.net import ConnectionLimits, Endpoint, Listener, Resolver, SocketAddress, open_listeners
 from harakapy.net import serve as accept_from
 from harakapy.outbound import SMTP_PORT, Outbound
+from harakapy.outbound.steered import SteeredWorks
+from harakapy.outbound.steering import Steering
 from harakapy.process.certificates import open_certificates
+from harakapy.process.control import serve as serve_control
+from harakapy.process.control_wire import control_path
 from harakapy.process.loading import LoadedPlugin, changed_configs, load_plugins
 from harakapy.process.queueing import open_queue
 from harakapy.queue import Store
@@ -82,6 +86,7 @@ class Server:
         self._certificates = open_certificates(self.settings, self.log)
         self._resolver = resolver
         self._store = store
+        self._clock = clock
         self.outbound = Outbound(
             self.settings,
             self.hooks,
@@ -233,6 +238,8 @@ class Server:
             await outgoing.start(self.outbound.run, [(each.host, each.port) for each in self.addresses])
             if self._store is not None or self.settings.source is not None:
                 await self.outbound.open()
+            if self.settings.source is not None:
+                await outgoing.start(self._listen_to_operators)
             await self._receive(service, listeners, task_status)
             outgoing.cancel_scope.cancel()
         self._service = None
@@ -263,6 +270,14 @@ class Server:
             await self.outbound.stop(deadline)
             await self.hooks.shutdown(self)
             connections.cancel_scope.cancel()
+
+    async def _listen_to_operators(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Let the queue be steered while it is worked off."""
+        steering = Steering(
+            await self.outbound.open(), self._clock, SteeredWorks(lambda: self.outbound.works)
+        )
+        path = control_path(self.settings.state_dir)
+        await serve_control(path, steering, self.log, task_status=task_status)
 
     async def _open_store(self) -> Store:
         """The queue; called once at most. Raises StoreUnavailable or StoreFull."""

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harakapy.log import silent_logger
-from harakapy.outbound.steering import MAX_LISTED, Engine, Steering
+from harakapy.outbound.steering import MAX_LISTED, Deliverer, Steering
 from harakapy.outbound.steering_request import Problem, RequestRefused, SteeringRequest, parse_request
 from harakapy.outbound.steering_view import masked
 from harakapy.queue import (
@@ -35,11 +35,11 @@ CHANGES = ("hold", "release", "remove", "bounce", "reroute")
 class Desk:
     """An operator at a desk: asks, and keeps the parts of the answers."""
 
-    def __init__(self, store: Store, engine: Engine | None = None) -> None:
+    def __init__(self, store: Store, deliverer: Deliverer | None = None) -> None:
         self.store = store
         self.now = NOW
         self.parts: list[dict[str, Any]] = []
-        self.steering = Steering(store, lambda: self.now, engine)
+        self.steering = Steering(store, lambda: self.now, deliverer)
 
     async def ask(self, do: str, *, select: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         async def emit(part: dict[str, Any]) -> None:
@@ -253,7 +253,7 @@ async def test_an_empty_queue_has_no_age(desk: Desk) -> None:
     assert (await desk.ask("stats"))["oldest_s"] == 0
 
 
-class Told(Engine):
+class Told(Deliverer):
     """An engine that remembers what it is told, and what the store had then."""
 
     def __init__(self) -> None:
