@@ -32,7 +32,8 @@ from harakapy.process.queueing import open_queue
 from harakapy.queue import Store
 
 RESTART_KEYS = re.compile(
-    r"(listen|tls|plugins|state_dir|dns|smtp\.(hook_timeout|spool_dir)|log\.(file|format|timestamps))\b"
+    r"(listen|tls|plugins|state_dir|dns|queue|outbound\.(tls_ca|dead_host_time)|"
+    r"smtp\.(hook_timeout|spool_dir)|log\.(file|format|timestamps))\b"
 )
 """The settings that a running server does not change, those of single plugins aside."""
 
@@ -87,15 +88,16 @@ class Server:
         self._resolver = resolver
         self._store = store
         self._clock = clock
-        self.outbound = Outbound(
-            self.settings,
-            self.hooks,
-            self.log,
-            open_store=self._open_store,
-            resolver=lambda: self.resolver,
-            now=clock,
-            mx_port=mx_port,
-        )
+        with _told_as_problem(self.settings):
+            self.outbound = Outbound(
+                self.settings,
+                self.hooks,
+                self.log,
+                open_store=self._open_store,
+                resolver=lambda: self.resolver,
+                now=clock,
+                mx_port=mx_port,
+            )
         self._service: Service | None = None
         self._stop = trio.Event()
 
@@ -319,11 +321,13 @@ class Server:
 
         Which sockets, plugins and name servers there are, and where the log goes, stays until a restart; if
         that is what changed, the log says so. Raises ConfigError, and changes nothing, if the settings do
-        not fit a plugin.
+        not fit a plugin, or the template of reports is none.
         """
         has_new_name = settings.hostname != self.settings.hostname
         configs = changed_configs(settings, self.plugins, has_new_name=has_new_name)
         waiting = self._keys_for_a_restart(settings)
+        with _told_as_problem(settings):
+            self.outbound.reload(settings)
         self.settings = settings
         for plugin, config in configs:
             try:
@@ -349,6 +353,15 @@ class Server:
                 if getattr(old, key) != getattr(new, key):
                     keys.append(f"plugin.{loaded.name}.{key}")
         return keys
+
+
+@contextmanager
+def _told_as_problem(settings: Settings) -> Iterator[None]:
+    """What the sending side cannot take of the settings, as ConfigError: next hops were checked before."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ConfigError([Problem(settings.file, "outbound.reports.template", str(error))]) from error
 
 
 def logger_of(settings: Settings) -> Logger:

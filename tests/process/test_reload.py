@@ -7,8 +7,10 @@ import pytest
 
 from harakapy import DENY, ConfigError, Plugin, PluginConfig, Server, Verdict, hookimpl
 from harakapy.config import load
-from harakapy.log import Logger, StreamTarget, open_logger
+from harakapy.log import Logger, StreamTarget, open_logger, silent_logger
+from harakapy.queue import MemoryStore
 from harakapy.testing import connect, play
+from tests.outbound.scene import Mailbox, receiving
 
 PLUGIN = """
 from harakapy import DENY, Plugin, PluginConfig, hookimpl
@@ -96,3 +98,30 @@ async def test_a_plugin_that_fails_to_reload_is_reported_and_the_others_go_on(
                 "S: 220 other.test *\nC: HELO x.test\nS: 250 *\nC: MAIL FROM:<>\nS: 550 5.7.1 no", client
             )
     assert "plugin did not take its new settings" in log[1].getvalue().decode()
+
+
+async def test_mail_goes_the_new_way_after_a_reload(tmp_path: Path) -> None:
+    old, new = Mailbox(), Mailbox()
+    file = tmp_path / "harakapy.toml"
+    text = 'hostname = "sender.test"\nlisten = []\n[outbound]\nrelay_host = "{}"\n'
+    async with receiving(tmp_path / "old", old) as old_hop, receiving(tmp_path / "new", new) as new_hop:
+        file.write_text(text.format(old_hop))
+        async with Server(load(file), store=MemoryStore(), log=silent_logger()).running() as server:
+            await server.outbound.send("me@example.org", "you@example.com", "Subject: one")
+            await old.wait_for(1)
+            file.write_text(text.format(new_hop))
+            server.reload(load(file))
+            await server.outbound.send("me@example.org", "you@example.com", "Subject: two")
+            await new.wait_for(1)
+            assert len(old.mails) == 1
+
+
+async def test_a_template_of_reports_that_is_none_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "harakapy.toml"
+    text = 'hostname = "mx.test"\nlisten = []\n'
+    file.write_text(text)
+    async with Server(load(file), store=MemoryStore(), log=silent_logger()).running() as server:
+        file.write_text(text.replace("mx", "other") + '[outbound.reports]\ntemplate = "missing.txt"\n')
+        with pytest.raises(ConfigError, match=r"outbound\.reports\.template: .*missing\.txt"):
+            server.reload(load(file))
+        assert server.settings.hostname == "mx.test"
