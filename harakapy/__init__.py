@@ -38,7 +38,24 @@ from harakapy.inbound import Connection, Transaction
 from harakapy.log import Level, Logger, LogRecord
 from harakapy.mail import Content, Header, to_ascii
 from harakapy.mail.trace import return_path_field
+from harakapy.net import Endpoint
+from harakapy.outbound import (
+    Bounce,
+    Deferral,
+    DomainPattern,
+    Ending,
+    Handover,
+    HMail,
+    NextHop,
+    NextHopRoutes,
+    NextHopTable,
+    NextHopUrls,
+    TlsLevel,
+    Way,
+    domain_patterns,
+)
 from harakapy.process import Server
+from harakapy.queue import StoreError, StoreFull, StoreUnavailable
 from harakapy.smtp import Address, MailParameters, RcptParameters, Reply
 from harakapy.smtp.sasl import (
     CramMd5Credentials,
@@ -52,10 +69,12 @@ from harakapy.smtp.sasl import (
 
 __all__ = [
     "CONT", "DELAY", "DENY", "DENYDISCONNECT", "DENYSOFT", "DENYSOFTDISCONNECT", "DISCONNECT", "HOOK_NEXT",
-    "NEXT_HOOK", "OK", "Action", "Address", "ConfigError", "Connection", "Content", "CramMd5Credentials",
-    "Credentials", "Duration", "ExternalCredentials", "Header", "Level", "ListFile", "ListenSettings",
-    "LogRecord", "Logger", "MailParameters", "Network", "Notes", "PasswordCredentials", "PatternFile",
-    "Plugin", "PluginConfig", "Problem", "RcptParameters", "Reply", "Results", "ScramCredentials",
-    "ScramSecret", "Server", "Settings", "Size", "TableFile", "TokenCredentials", "Transaction", "Verdict",
-    "hookimpl", "return_path_field", "to_ascii",
+    "NEXT_HOOK", "OK", "Action", "Address", "Bounce", "ConfigError", "Connection", "Content",
+    "CramMd5Credentials", "Credentials", "Deferral", "DomainPattern", "Duration", "Ending", "Endpoint",
+    "ExternalCredentials", "HMail", "Handover", "Header", "Level", "ListFile", "ListenSettings",
+    "LogRecord", "Logger", "MailParameters", "Network", "NextHop", "NextHopRoutes", "NextHopTable",
+    "NextHopUrls", "Notes", "PasswordCredentials", "PatternFile", "Plugin", "PluginConfig", "Problem",
+    "RcptParameters", "Reply", "Results", "ScramCredentials", "ScramSecret", "Server", "Settings", "Size",
+    "StoreError", "StoreFull", "StoreUnavailable", "TableFile", "TlsLevel", "TokenCredentials",
+    "Transaction", "Verdict", "Way", "domain_patterns", "hookimpl", "return_path_field", "to_ascii",
 ]  # fmt: skip

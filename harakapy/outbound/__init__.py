@@ -5,6 +5,14 @@ from harakapy.outbound.courier import Ending
 from harakapy.outbound.failure import Action, Judgement
 from harakapy.outbound.hmail import Bounce, Deferral, Handover, HMail
 from harakapy.outbound.hop import NextHop, NextHopError, TlsLevel
+from harakapy.outbound.next_hop_table import (
+    DomainPattern,
+    NextHopRoutes,
+    NextHopTable,
+    NextHopUrls,
+    domain_patterns,
+)
+from harakapy.outbound.passing_on import Way
 from harakapy.outbound.route import SMTP_PORT
 from harakapy.outbound.service import Outbound
 
@@ -14,6 +22,7 @@ __all__ = [
     "Answer",
     "Bounce",
     "Deferral",
+    "DomainPattern",
     "Ending",
     "HMail",
     "Handover",
@@ -21,7 +30,12 @@ __all__ = [
     "Judgement",
     "NextHop",
     "NextHopError",
+    "NextHopRoutes",
+    "NextHopTable",
+    "NextHopUrls",
     "Outbound",
     "Phase",
     "TlsLevel",
+    "Way",
+    "domain_patterns",
 ]

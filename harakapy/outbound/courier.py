@@ -36,6 +36,11 @@ class Ending:
         """Whether the message was taken for this recipient."""
         return self.judgement.action is Action.DELIVERED
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it failed for good; if it is neither delivered nor refused, it failed for now."""
+        return self.judgement.action is Action.FAIL
+
 
 class Courier:
     """Carries messages. ``dead_hosts`` is told who answered and who did not; ``now`` is its clock."""

@@ -28,10 +28,14 @@ Sendable: TypeAlias = Content | EmailMessage | bytes | str
 
 
 def envelope_of(transaction: Transaction) -> Envelope:
-    """The envelope of a message that came by SMTP, with the parameters it came with."""
+    """The envelope of a message that came by SMTP, with the parameters it came with.
+
+    A recipient that is there twice gets it once.
+    """
     params = transaction.rcpt_params
     recipients = tuple(
-        Recipient(address, params.get(address, NO_RCPT_PARAMETERS)) for address in transaction.rcpt_to
+        Recipient(address, params.get(address, NO_RCPT_PARAMETERS))
+        for address in dict.fromkeys(transaction.rcpt_to)
     )
     return Envelope(transaction.mail_from, recipients, transaction.mail_params)
 

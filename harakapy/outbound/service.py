@@ -13,7 +13,7 @@ from uuid import uuid4
 import trio
 
 from harakapy.config import Settings
-from harakapy.hooks import Hooks
+from harakapy.hooks import Hooks, Verdict
 from harakapy.log import Logger
 from harakapy.mail import Content
 from harakapy.mail.envelope import Envelope
@@ -23,6 +23,8 @@ from harakapy.outbound.enqueue import Mailbox, Sendable, complete, content_of, e
 from harakapy.outbound.given_hops import next_hops
 from harakapy.outbound.hmail import HMail
 from harakapy.outbound.hop import NextHop
+from harakapy.outbound.passing_on import Way, pass_on
+from harakapy.outbound.remainder import Remainder
 from harakapy.outbound.report_terms import ReportTerms
 from harakapy.outbound.route import SMTP_PORT
 from harakapy.outbound.works import Surroundings, Works
@@ -134,6 +136,7 @@ class Outbound:
         notes: Mapping[str, Any] | None = None,
         next_hop: str = "",
         settles: Settlement | None = None,
+        endings: Sequence[Ending | None] = (),
     ) -> None:
         works = await self._working()
         hmail = HMail(message_id, envelope, queued_at=self._now(), content=content)
@@ -149,6 +152,12 @@ class Outbound:
         )
         if next_hop:
             deliveries = tuple(replace(each, next_hop=next_hop) for each in deliveries)
+        if endings:
+            remainder = Remainder.of(message, deliveries, endings, owner=self._owner, now=now)
+            await works.store.commit(message, remainder.deliveries, content)
+            assert self._nursery is not None, "the store is open while the server runs"
+            self._nursery.start_soon(remainder.conclude, works, self._log)
+            return
         lease = None
         if message.first_due <= now:
             lease = works.engine.lease_for({delivery.destination for delivery in deliveries})
@@ -188,6 +197,33 @@ class Outbound:
         by, now = envelope.params.by, self._now()
         deliver_by = now + by.seconds if by is not None else None
         return await works.courier.carry(envelope, transaction.content, route, deliver_by=deliver_by)
+
+    async def pass_on(self, connection: Connection, ways: Sequence[Way], *, timeout_s: float) -> Verdict:
+        """Hand over the message of the transaction under way; the verdict that follows, for hook_queue.
+
+        ``ways`` say where it goes for which recipients; each should be in one of them. If nobody takes the
+        message within ``timeout_s``, nothing is kept, and the verdict refuses it with the reason. If it was
+        taken for some recipients, the verdict is OK: it waits in the queue for those for whom it was put off,
+        the sender is told for whom it was refused, and of successes as it asked. hook_get_mx says where the
+        queue sends it. ``smtp.commit_timeout`` must leave time for that behind ``timeout_s``.
+        """
+        return await pass_on(self, connection, ways, timeout_s=timeout_s)
+
+    async def keep(
+        self,
+        message_id: str,
+        envelope: Envelope,
+        content: Content,
+        endings: Sequence[Ending | None],
+        *,
+        notes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep what handing a message over has left to do: to try again, to give up, and to report.
+
+        ``endings`` say how it ended for each recipient of ``envelope``, None where nothing was tried yet.
+        Raises what `enqueue` raises.
+        """
+        await self._take(message_id, envelope, content, notes=notes, endings=endings)
 
     # For the server.
 
