@@ -145,44 +145,43 @@ class Conversation:
                     self.send(self._loop_reply)
                 else:
                     await handlers[type(event)](self, event)
+                del event
             await self.flush()
         except SentAway:
             await self.flush()
 
     async def next_event(self, pace: Pace | None = None) -> Event:
-        """The next event; sends what is pending and reads when more octets are needed."""
+        """The next event; sends what is pending in one write, and reads, when more octets are needed.
+
+        Both happen before one deadline. A command has one, in however many pieces it comes; content has a
+        pace of its own.
+        """
+        # This is where a connection spends its life: what lives here is paid for by every idle one, so there
+        # is no function in between, and nothing is held on to.
         protocol = self._protocol
         if protocol.pending_octets > MAX_PENDING_OCTETS:
             await self.flush()
-        until = None  # a command has one deadline, in however many pieces it comes
+        until = math.inf
         while (event := protocol.next_event()) is NEED_DATA:
-            until = await self._exchange(pace, until)
+            if self.service.is_stopping and self.connection.transaction is None:
+                self.send_away(SHUTTING_DOWN)
+            if pace is not None:
+                self._deadline.at = pace.next_deadline()
+            elif until == math.inf:
+                self._deadline.after(self.terms.command_timeout_s)
+                until = self._deadline.at
+            else:
+                self._deadline.at = until
+            self.connection.pipelining = protocol.pipelined
+            if protocol.pending_octets:
+                await self.stream.send_all(protocol.data_to_send())
+            self._is_waiting = True
+            received = await self.stream.receive_some(COMMAND_OCTETS if pace is None else pace.block_octets)
+            self._is_waiting = False
+            self._deadline.at = math.inf
+            protocol.receive_data(received)
+            del received
         return event
-
-    async def _exchange(self, pace: Pace | None, until: float | None) -> float:
-        """Send all pending replies in one write, then wait for octets, both before one deadline.
-
-        That is ``until`` if content has no pace of its own; None stands for a new one. Gives the deadline.
-        """
-        if self.service.is_stopping and self.connection.transaction is None:
-            self.send_away(SHUTTING_DOWN)
-        if pace is not None:
-            self._deadline.at = pace.next_deadline()
-        elif until is None:
-            self._deadline.after(self.terms.command_timeout_s)
-        else:
-            self._deadline.at = until
-        until = self._deadline.at
-        protocol = self._protocol
-        self.connection.pipelining = protocol.pipelined
-        if data := protocol.data_to_send():
-            await self.stream.send_all(data)
-        self._is_waiting = True
-        received = await self.stream.receive_some(COMMAND_OCTETS if pace is None else pace.block_octets)
-        self._is_waiting = False
-        self._deadline.at = math.inf
-        protocol.receive_data(received)
-        return until
 
     async def flush(self) -> None:
         """Send all pending replies now."""

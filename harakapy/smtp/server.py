@@ -39,6 +39,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from harakapy.smtp import refusal
@@ -137,7 +138,7 @@ class ServerProtocol:
 
     @extensions.setter
     def extensions(self, keywords: Iterable[str]) -> None:
-        self._extensions = frozenset(keyword.upper() for keyword in keywords)
+        self._extensions = _in_upper_case(frozenset(keywords))
 
     @property
     def has_buffered_input(self) -> bool:
@@ -327,6 +328,11 @@ class ServerProtocol:
         """Let this be the last event: forget what was received, and receive nothing more."""
         self._refusal = last
         self._buffer.clear()
+
+
+@lru_cache(maxsize=64)  # the same few sets for all clients of a server, who share them: each is a kilobyte
+def _in_upper_case(keywords: frozenset[str]) -> frozenset[str]:
+    return frozenset(keyword.upper() for keyword in keywords)
 
 
 def _at_once(cell: Cell, key: int = AT_ONCE) -> State:
