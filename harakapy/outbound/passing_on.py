@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from harakapy.inbound.connection import Connection
     from harakapy.outbound.service import Outbound
 
-__all__ = ["Way", "pass_on"]
+__all__ = ["Way", "pass_on", "reserve_s"]
 
 _NO_ROOM: Final = DENYSOFT("4.3.1 Insufficient system storage, try again later", code=452)
 _UNAVAILABLE: Final = DENYSOFT("4.3.0 The queue takes no mail now, try again later", code=451)
@@ -52,6 +52,10 @@ _HARD_CODES: Final = frozenset({550, 551, 552, 553, 554, 555, 556})
 
 _ABOUT_MAIL: Final = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.CONTENT, Phase.DOT})
 _UNREACHED: Final = "The next server cannot be reached, try again later"
+_RESERVED: Final = 0.2
+_MAX_RESERVED_S: Final = 15.0
+"""What is left of the commit timeout for our queue; picked: a disk that takes longer is broken."""
+
 MAX_LINES: Final = 10  # of one answer; picked: enough to see what is wrong
 MAX_TEXT: Final = 400  # characters of a next server's text in it; a line of a reply has 512 octets
 
@@ -92,6 +96,11 @@ class Part:
     def domains(self) -> frozenset[str]:
         """Where they are."""
         return frozenset(recipient.address.host for recipient in self.recipients)
+
+
+def reserve_s(timeout_s: float) -> float:
+    """How much of the commit timeout next hops cannot have."""
+    return min(timeout_s * _RESERVED, _MAX_RESERVED_S)
 
 
 async def pass_on(

@@ -23,7 +23,7 @@ from harakapy.outbound.enqueue import Mailbox, Sendable, complete, content_of, e
 from harakapy.outbound.given_hops import next_hops
 from harakapy.outbound.hmail import HMail
 from harakapy.outbound.hop import NextHop
-from harakapy.outbound.passing_on import Way, pass_on
+from harakapy.outbound.passing_on import Way, pass_on, reserve_s
 from harakapy.outbound.remainder import Remainder
 from harakapy.outbound.report_terms import ReportTerms
 from harakapy.outbound.route import SMTP_PORT
@@ -198,16 +198,19 @@ class Outbound:
         deliver_by = now + by.seconds if by is not None else None
         return await works.courier.carry(envelope, transaction.content, route, deliver_by=deliver_by)
 
-    async def pass_on(self, connection: Connection, ways: Sequence[Way], *, timeout_s: float) -> Verdict:
+    async def pass_on(self, connection: Connection, ways: Sequence[Way]) -> Verdict:
         """Hand over the message of the transaction under way; the verdict that follows, for hook_queue.
 
         ``ways`` say where it goes for which recipients; each should be in one of them. If nobody takes the
-        message within ``timeout_s``, nothing is kept, and the verdict refuses it with the reason. If it was
-        taken for some recipients, the verdict is OK: it waits in the queue for those for whom it was put off,
-        the sender is told for whom it was refused, and of successes as it asked. hook_get_mx says where the
-        queue sends it. ``smtp.commit_timeout`` must leave time for that behind ``timeout_s``.
+        message, nothing is kept, and the verdict refuses it with the reason. If it was taken for some
+        recipients, the verdict is OK: it waits in the queue for those for whom it was put off, the sender is
+        told for whom it was refused, and of successes as it asked. hook_get_mx says where the queue sends it.
+
+        The next hops have ``smtp.commit_timeout`` for it, less a fifth or at most 15 seconds, in which the
+        queue can keep the rest. A hook that calls this has no other timeout.
         """
-        return await pass_on(self, connection, ways, timeout_s=timeout_s)
+        timeout_s = self._settings.smtp.commit_timeout
+        return await pass_on(self, connection, ways, timeout_s=timeout_s - reserve_s(timeout_s))
 
     async def keep(
         self,
