@@ -8,6 +8,7 @@ from harakapy.log.record import LogRecord
 from harakapy.log.render import FORMATS, JsonRenderer, LogfmtRenderer, Renderer, TextRenderer, renderer
 from harakapy.log.sink import Sink
 from harakapy.log.target import Descriptor, LogFile, Nowhere, StreamTarget, Target
+from harakapy.log.turns import Turns
 
 __all__ = [
     "FORMATS",
@@ -27,6 +28,7 @@ __all__ = [
     "Tap",
     "Target",
     "TextRenderer",
+    "Turns",
     "make_logger",
     "open_logger",
     "plain_text",

@@ -24,10 +24,11 @@ FAULT_INTERVAL_S = 60.0
 class Output:
     """What all loggers of one server share; each attribute can be replaced while they are in use.
 
-    `level` is the least serious level that is written, or `SILENT`.
+    `level` is the least serious level that is written, or `SILENT`. `worker` names this process, if it is one
+    of several of a server: it becomes a field of every record.
     """
 
-    __slots__ = ("_last_fault", "_tapping", "level", "now", "renderer", "sink", "tap")
+    __slots__ = ("_last_fault", "_tapping", "level", "now", "renderer", "sink", "tap", "worker")
 
     def __init__(
         self,
@@ -43,12 +44,15 @@ class Output:
         self.level = level
         self.tap = tap
         self.now = now
+        self.worker = ""
         self._tapping: set[int] = set()  # threads that are inside the tap
         self._last_fault = float("-inf")
         sink.loss_line = self._loss_line
 
     def write(self, record: LogRecord) -> None:
         """Show the record to the tap, and write it unless the tap keeps it. Never raises an Exception."""
+        if self.worker:
+            record = record._replace(fields={"worker": self.worker, **record.fields})
         if self.tap is not None and self._is_kept_by(self.tap, record):
             return
         self.sink.emit(self._line(record), urgent=record.level <= Level.WARN)

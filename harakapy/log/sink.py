@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harakapy.log.target import Target
+from harakapy.log.turns import Turns
 
 __all__ = ["LossLine", "Sink"]
 
@@ -67,13 +68,17 @@ class _Batch:
 
 
 class Sink:
-    """Takes finished lines from any thread and writes them in order to `target`."""
+    """Takes finished lines from any thread and writes them in order to `target`.
+
+    With `turns`, other processes write to the same target, and each its lines in one go.
+    """
 
     def __init__(
         self, target: Target, *, buffer_octets: int = BUFFER_OCTETS, loss_line: LossLine | None = None
     ) -> None:
         self.target = target
         self.loss_line = loss_line or _plain_loss_line
+        self.turns: Turns | None = None
         self._limit = buffer_octets
         self._wake: Callable[[], None] | None = None
         self._guard = threading.Lock()  # of the four below; held for moments only
@@ -172,6 +177,8 @@ class Sink:
             finally:
                 if batch.at == len(batch.octets):
                     self._batch = None
+                    if self.turns is not None:
+                        self.turns.end()
         return True
 
     def _take(self) -> _Batch | None:
@@ -196,6 +203,8 @@ class Sink:
     def _write(self, batch: _Batch, deadline: float | None) -> bool:
         """Write as long as the target takes octets; gives whether that was all of them. Raises OSError."""
         target = self.target
+        if self.turns is not None and not self.turns.take(deadline):
+            return False
         while batch.at < len(batch.octets):
             if not target.wait_ready(None if deadline is None else deadline - time.monotonic()):
                 return False

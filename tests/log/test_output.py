@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from harakapy.log import Level, LogRecord, Output, Sink, StreamTarget, TextRenderer, make_logger
+from harakapy.log import Level, LogRecord, Output, Sink, StreamTarget, TextRenderer, make_logger, open_logger
 
 
 class Clock:
@@ -142,3 +142,11 @@ def test_lost_lines_are_told_in_the_format_of_the_log(output: Output, stream: io
     assert last == (
         f'ERROR [-] log lines lost lines={70_000 - whole} reason="the reader of the log is too slow"'
     )
+
+
+def test_each_line_names_the_worker_that_wrote_it() -> None:
+    stream = io.BytesIO()
+    log = open_logger(timestamps=False, target=StreamTarget(stream))
+    log.output.worker = "in2"
+    log.bind(plugin="a").info("hello", size=1)
+    assert stream.getvalue() == b"INFO  [-] hello worker=in2 plugin=a size=1\n"
