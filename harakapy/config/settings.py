@@ -1,5 +1,6 @@
 """The settings of a server: everything that stands in `harakapy.toml`."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from harakapy.config.explain import key_path
 from harakapy.config.outbound import OutboundSettings, QueueSettings
 from harakapy.config.place import ConfigPath, HostName, local_host_name, user_state_directory
 from harakapy.config.problem import ConfigError, Problem
+from harakapy.config.quantity import Count
 from harakapy.config.sections import (
     DnsSettings,
     ListenSettings,
@@ -36,6 +38,9 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], AfterValidator(_each_once)]
 
+MAX_WORKERS = 256  # picked: a slip such as 2525 must not start as many processes
+Workers = Annotated[Count, Field(ge=1, le=MAX_WORKERS)] | Literal["cpus"]
+
 
 class Settings(Section):
     """Everything in `harakapy.toml`. Immutable: a reload makes new ones."""
@@ -55,6 +60,36 @@ class Settings(Section):
             "The folder for all that the server writes: queue, spooled messages, mailboxes. Relative to "
             "this file."
         ),
+    )
+    workers: Workers = Field(
+        1,
+        description=(
+            "How many processes receive mail; `cpus` for one on each core. With one, all is done in a single "
+            "process, which is simple and enough for most. With more, another one delivers, and one more "
+            "supervises them."
+        ),
+        examples=["cpus"],
+    )
+    reuseport: bool = Field(
+        False,
+        description=(
+            "Give each worker a socket of its own for each TCP address, among which the kernel spreads "
+            "clients evenly (SO_REUSEPORT). Unless set, whichever worker has time accepts, which keeps them "
+            "busy alike; and a second server of the same user on the same port is noticed."
+        ),
+    )
+    user: str = Field(
+        "",
+        description=(
+            "Whom to run as, by name or number, once the sockets are bound; for a server that is started by "
+            "root. Service managers can do this, too, and then it stays empty."
+        ),
+        examples=["harakapy"],
+    )
+    group: str = Field(
+        "",
+        description="The group to run as, with `user`. Unless given, that user's own, and all he is in.",
+        examples=["mail"],
     )
     plugins: Names = Field(
         (),
@@ -156,6 +191,11 @@ class Settings(Section):
         return self.state_dir / self.queue.directory.expanduser()
 
     @property
+    def worker_count(self) -> int:
+        """How many processes receive mail."""
+        return usable_cores() if self.workers == "cpus" else self.workers
+
+    @property
     def log_file(self) -> Path | None:
         """The file to log to; None for standard error."""
         return self.state_dir / self.log.file.expanduser() if self.log.file else None
@@ -164,6 +204,13 @@ class Settings(Section):
         """The table of a plugin, with nothing in it if the file has none."""
         section = self.plugin.get(name) or PluginSection()
         return PluginTable(name, section.hook_timeout, section.on_error, section.values, self)
+
+
+def usable_cores() -> int:
+    """How many cores this process may use: a container or taskset may leave it fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)

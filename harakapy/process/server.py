@@ -32,7 +32,7 @@ from harakapy.process.queueing import open_queue
 from harakapy.queue import Store
 
 RESTART_KEYS = re.compile(
-    r"(listen|tls|plugins|state_dir|dns|queue|outbound\.(tls_ca|dead_host_time)|"
+    r"(listen|tls|plugins|workers|reuseport|user|group|state_dir|dns|queue|outbound\.(tls_ca|dead_host_time)|"
     r"smtp\.(hook_timeout|spool_dir)|log\.(file|format|timestamps))\b"
 )
 """The settings that a running server does not change, those of single plugins aside."""
