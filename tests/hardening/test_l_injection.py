@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harakapy import OK, Plugin, Verdict, hookimpl
+from harakapy import OK, Connection, ListenSettings, Plugin, Verdict, hookimpl
 from harakapy.testing import Client, connect
 from tests.inbound.scene import Accept
 
@@ -107,6 +107,41 @@ async def test_a_name_from_dns_is_safe_in_the_received_field(text: str, tmp_path
     assert all(line.startswith((b"Received: ", b"\t")) for line in trace.splitlines())
     assert not set(trace) - set(string.printable.encode())
     assert max(map(len, trace.splitlines())) <= 998
+    checked_log(tmp_path)
+
+
+class AcceptAll(Accept):
+    """Takes what users send, too."""
+
+    @hookimpl
+    def hook_queue_outbound(self, connection: Connection) -> Verdict:
+        return self.hook_queue(connection)
+
+
+SAID = ["a\r\nX-Forged: 1", "a\x1b[31m", 'a" forged="1', "%s%n", "x" * 400, "a\x9b31m\u202e", "a\0b"]
+
+
+@pytest.mark.parametrize("attribute", ["NAME", "ADDR", "HELO", "LOGIN", "PORT"])
+@pytest.mark.parametrize("text", SAID, ids=ascii)
+async def test_what_a_trusted_client_says_of_another_is_safe_too(
+    text: str, attribute: str, tmp_path: Path
+) -> None:
+    accept = AcceptAll()
+    trusting = ListenSettings(address="127.0.0.1:25", xclient=["192.0.2.1"])
+    with logged(tmp_path, accept) as server:
+        async with server.running(), connect(server, listen=trusting) as client:
+            await client.reply()
+            await client.command("EHLO client.test")
+            hexed = "".join(f"+{octet:02X}" for octet in text.encode())
+            reply = await client.command(f"XCLIENT {attribute}={hexed}")
+            assert all(line.isprintable() for line in reply.lines)
+            assert (await client.command("EHLO client.test")).code == 250
+            await client.hand_over("a@client.test", ["b@example.com"], b"Subject: x\r\n\r\n")
+    assert len(accept.messages) == 1
+    for message in accept.messages:
+        trace = message.removesuffix(b"Subject: x\r\n\r\n")
+        assert all(line.startswith((b"Received: ", b"\t")) for line in trace.splitlines())
+        assert not set(trace) - set(string.printable.encode())
     checked_log(tmp_path)
 
 
