@@ -2,16 +2,19 @@
 
 from .acceptor import AcceptLog, Handler, serve
 from .answers import DnsError, NameNotFound, NoData, TemporaryDnsError
+from .count_board import CountBoard
 from .deadline import Deadline, Watchdog
 from .endpoint import Endpoint, EndpointError
 from .limits import ConnectionLimits, Refusal
 from .listener import Listener, ListenError, open_listeners
 from .resolver import MailExchange, Resolver
+from .shared_limits import SharedLimits
 from .stream import SocketAddress, SocketStream
 
 __all__ = [
     "AcceptLog",
     "ConnectionLimits",
+    "CountBoard",
     "Deadline",
     "DnsError",
     "Endpoint",
@@ -24,6 +27,7 @@ __all__ = [
     "NoData",
     "Refusal",
     "Resolver",
+    "SharedLimits",
     "SocketAddress",
     "SocketStream",
     "TemporaryDnsError",

@@ -48,7 +48,7 @@ class ConnectionLimits:
 
     def open_from(self, host: str) -> int:
         """How many connections are open from the address (or the /64) of ``host``."""
-        return self._by_site.get(_packed(host)[:IPV6_SITE_OCTETS], 0)
+        return self._by_site.get(site_of(host), 0)
 
     def acquire(self, host: str) -> Refusal | None:
         """Count one more connection from ``host``, or say why it is refused (then it is not counted).
@@ -72,17 +72,29 @@ class ConnectionLimits:
 
         Raises KeyError when none from there is open.
         """
-        site = _packed(host)[:IPV6_SITE_OCTETS]
+        site = site_of(host)
         count = self._by_site.pop(site)
         if count > 1:
             self._by_site[site] = count - 1
         self._open -= 1
+
+    def is_unlimited(self, host: str) -> bool:
+        """Whether ``host`` has no limit of its own."""
+        return self._is_unlimited(_packed(host))
 
     def _is_unlimited(self, packed: bytes) -> bool:
         return not packed or any(
             len(packed) == size and int.from_bytes(packed) >> shift == prefix
             for size, shift, prefix in self._unlimited
         )
+
+
+def site_of(host: str) -> bytes:
+    """What ``host`` is counted by: its address, the first half of it with IPv6, or b"" for a unix socket.
+
+    Raises ValueError for text that is no numeric address.
+    """
+    return _packed(host)[:IPV6_SITE_OCTETS]
 
 
 def _packed(host: str) -> bytes:

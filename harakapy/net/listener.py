@@ -70,27 +70,30 @@ class Listener:
                     path.unlink()
 
 
-def open_listeners(endpoints: Iterable[Endpoint], *, socket_mode: int | None = None) -> list[Listener]:
+def open_listeners(
+    endpoints: Iterable[Endpoint], *, socket_mode: int | None = None, is_shared: bool = False
+) -> list[Listener]:
     """Listen at all ``endpoints``, in their order; a host name gives a listener for each of its addresses.
 
-    ``socket_mode`` is the mode of the files of unix sockets; None leaves it to the umask. Blocks while a host
-    name is looked up. All or none: raises ListenError for the first that fails.
+    ``socket_mode`` is the mode of the files of unix sockets; None leaves it to the umask. ``is_shared`` lets
+    more sockets of this user listen at the same ports, among which the kernel spreads clients (SO_REUSEPORT).
+    Blocks while a host name is looked up. All or none: raises ListenError for the first that fails.
     """
     listeners: list[Listener] = []
     with ExitStack() as opened:
         for endpoint in endpoints:
-            for listener in _listen(endpoint, socket_mode):
+            for listener in _listen(endpoint, socket_mode, is_shared):
                 opened.callback(listener.close)
                 listeners.append(listener)
         opened.pop_all()
     return listeners
 
 
-def _listen(endpoint: Endpoint, socket_mode: int | None) -> list[Listener]:
+def _listen(endpoint: Endpoint, socket_mode: int | None, is_shared: bool) -> list[Listener]:
     try:
         if endpoint.inherited:
             return [Listener(bound_endpoint(each), each) for each in inherited_sockets(endpoint)]
-        return [_listen_unix(endpoint, socket_mode)] if endpoint.is_unix else _listen_tcp(endpoint)
+        return [_listen_unix(endpoint, socket_mode)] if endpoint.is_unix else _listen_tcp(endpoint, is_shared)
     except NotInherited as cause:
         raise ListenError(endpoint, str(cause)) from cause
     except socket.gaierror as cause:
@@ -99,26 +102,28 @@ def _listen(endpoint: Endpoint, socket_mode: int | None) -> list[Listener]:
         raise ListenError(endpoint, ADVICE.get(cause.errno or 0, str(cause.strerror))) from cause
 
 
-def _listen_tcp(endpoint: Endpoint) -> list[Listener]:
+def _listen_tcp(endpoint: Endpoint, is_shared: bool) -> list[Listener]:
     found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
     for _ in range(FREE_PORT_TRIES):
         try:
-            return _bind_all(addresses, endpoint.port)
+            return _bind_all(addresses, endpoint.port, is_shared)
         except OSError as cause:
             if endpoint.port or cause.errno != errno.EADDRINUSE:
                 raise
     raise ListenError(endpoint, "no port is free at all its addresses; choose one")
 
 
-def _bind_all(addresses: Sequence[tuple[socket.AddressFamily, Any]], port: int) -> list[Listener]:
+def _bind_all(
+    addresses: Sequence[tuple[socket.AddressFamily, Any]], port: int, is_shared: bool
+) -> list[Listener]:
     """Listen at one port of all addresses but those that this machine lacks; it must have one."""
     listeners: list[Listener] = []
     lacking: OSError | None = None
     with ExitStack() as opened:
         for family, (host, _, *scope) in addresses:
             try:
-                listener = _bind(family, (host, port, *scope))
+                listener = _bind(family, (host, port, *scope), is_shared)
             except OSError as cause:
                 if cause.errno not in ABSENT:
                     raise
@@ -133,11 +138,13 @@ def _bind_all(addresses: Sequence[tuple[socket.AddressFamily, Any]], port: int) 
     return listeners
 
 
-def _bind(family: socket.AddressFamily, address: tuple[Any, ...]) -> Listener:
+def _bind(family: socket.AddressFamily, address: tuple[Any, ...], is_shared: bool) -> Listener:
     with ExitStack() as opened:
         listening = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
         listening.setblocking(False)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         # Accepted sockets inherit it: a system call less for each connection.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if family == socket.AF_INET6:
