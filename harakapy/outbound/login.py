@@ -35,7 +35,7 @@ from harakapy.smtp.sasl import (
     encode_message,
 )
 
-__all__ = ["log_in"]
+__all__ = ["hold_exchange", "log_in"]
 
 MAX_ATTEMPTS: Final = 3
 """Refusals that are taken; Postfix, Exim and Dovecot stand that many. Picked."""
@@ -153,7 +153,7 @@ async def _try_mechanisms(
             continue
         if mechanism is None:
             continue
-        reply = await _exchange(wire, mechanism)
+        reply = await hold_exchange(wire, mechanism)
         attempts += 1
         if not reply.is_permanent or attempts == MAX_ATTEMPTS:
             break
@@ -162,7 +162,7 @@ async def _try_mechanisms(
     return reply
 
 
-async def _exchange(wire: Wire, mechanism: ClientMechanism) -> Reply:
+async def hold_exchange(wire: Wire, mechanism: ClientMechanism) -> Reply:
     """Hold one exchange; the reply that ends it. Raises HostFailed if the host cannot be trusted."""
     initial = mechanism.initial_response()
     command = Auth(mechanism.name, initial)

@@ -23,6 +23,7 @@ from harakapy.outbound.enqueue import Mailbox, Sendable, complete, content_of, e
 from harakapy.outbound.given_hops import next_hops
 from harakapy.outbound.hmail import HMail
 from harakapy.outbound.hop import NextHop
+from harakapy.outbound.login_check import LoginAnswer, LoginCheck, check_login
 from harakapy.outbound.passing_on import Way, pass_on, reserve_s
 from harakapy.outbound.remainder import Remainder
 from harakapy.outbound.report_terms import ReportTerms
@@ -227,6 +228,23 @@ class Outbound:
         Raises what `enqueue` raises.
         """
         await self._take(message_id, envelope, content, notes=notes, endings=endings)
+
+    async def check_login(
+        self, to: NextHop | str | Sequence[NextHop | str], user: str, password: str
+    ) -> LoginCheck:
+        """Whether a user could log in with this password at another server: at one of some next hops.
+
+        They are tried in their order until one accepts or refuses; the password goes in clear to a next hop
+        only if that says ``auth_without_tls``. Raises ValueError for what is no next hop; StoreFull or
+        StoreUnavailable if the sending side cannot work now. The caller sets a deadline.
+        """
+        works = await self._working()
+        route = await works.router.route("", hops=next_hops(to), now=self._now(), try_dead=True)
+        if route.failure is not None:
+            return LoginCheck(LoginAnswer.UNKNOWN, route.failure.text)
+        return await check_login(
+            route.targets, user, password, terms=works.courier.terms, facilities=works.facilities
+        )
 
     # For the server.
 

@@ -53,8 +53,11 @@ class Works:
         outbound = settings.outbound
         self.store = store
         self.watchdog = Watchdog()
+        self.facilities = Facilities(
+            self.watchdog, ClientTls(outbound.tls_ca), spool_directory=settings.spool_dir
+        )
         self.pool = Pool(
-            Facilities(self.watchdog, ClientTls(outbound.tls_ca), spool_directory=settings.spool_dir),
+            self.facilities,
             idle_s=outbound.idle_connection,
             max_messages=outbound.max_messages_per_connection,
         )
