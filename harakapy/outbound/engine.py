@@ -195,17 +195,19 @@ class Engine:
     async def _deliver(self, start: Start) -> None:
         """Make one attempt after the other, as long as one may start."""
         following: Start | None = start
-        while following is not None:
-            await self._deliver_one(following)
-            following = self._next_start()
-            self._start_what_may()
+        with trio.CancelScope() as scope:  # one for all of them, as it costs more than other parts of this
+            while following is not None:
+                await self._deliver_one(following, scope)
+                following = self._next_start()
+                self._start_what_may()
 
-    async def _deliver_one(self, start: Start) -> None:
+    async def _deliver_one(self, start: Start, scope: trio.CancelScope) -> None:
         request = start.request
         attempted = await self.attempts.make(request, self._open_content)
         self._kept.attempted(request.message.id)
-        with trio.CancelScope(shield=True):
-            await self._write_down(request, attempted)
+        scope.shield = True
+        await self._write_down(request, attempted)
+        scope.shield = False
         now = trio.current_time()
         until = now + attempted.dead_until - self._now()
         is_blocked = self.schedule.finished(start, attempted.feedback, now, until=until)

@@ -102,15 +102,19 @@ class Router:
         tried too if there are no others.
         """
         rule = self._table.rule(domain)
-        hops = hops or self._table.hops(rule)
-        try:
-            targets = await (self._given(hops) if hops else self._by_dns(domain))
-        except _NoRoute as reason:
-            return Route(failure=reason.answer, rule=rule)
-        targets = self._dead_hosts.living_first(targets[:_MAX_TARGETS], now)
-        if not try_dead and self._dead_hosts.is_dead(targets[0], now):
-            return self._all_dead(targets, rule, now)
-        return Route(tuple(self._table.complete(target, rule) for target in targets), rule=rule)
+        targets = () if hops else self._table.targets(rule)
+        if not targets:
+            hops = hops or self._table.hops(rule)
+            try:
+                found = await (self._given(hops) if hops else self._by_dns(domain))
+            except _NoRoute as reason:
+                return Route(failure=reason.answer, rule=rule)
+            targets = tuple(self._table.complete(target, rule) for target in found[:_MAX_TARGETS])
+        if self._dead_hosts:
+            targets = self._dead_hosts.living_first(targets, now)
+            if not try_dead and self._dead_hosts.is_dead(targets[0], now):
+                return self._all_dead(targets, rule, now)
+        return Route(targets, rule=rule)
 
     def rule(self, domain: str) -> RouteSettings | None:
         """The route of the configuration for ``domain``, if there is one: its limits hold there."""

@@ -31,9 +31,12 @@ class RouteTable:
         relay_host = self._outbound.relay_host
         self._relay = (NextHop.parse(relay_host.get_secret_value()),) if relay_host else ()
         self._completed: dict[tuple[NextHop, int, int], NextHop] = {}
+        self._targets = {id(rule): self._known_targets(rule) for rule in (None, *self._outbound.route)}
 
     def rule(self, domain: str) -> RouteSettings | None:
         """The route that names ``domain``, or else most of its end, or all domains."""
+        if not self._rules:
+            return None
         name = dns_name(domain) or domain.lower()
         if found := self._rules.get(name):
             return found
@@ -45,6 +48,16 @@ class RouteTable:
     def hops(self, rule: RouteSettings | None) -> tuple[NextHop, ...]:
         """The next hops of a route, or else the relay host; none if the DNS is to say."""
         return self._hops.get(id(rule), self._relay)
+
+    def targets(self, rule: RouteSettings | None) -> tuple[Target, ...]:
+        """The complete targets of a route, if all its next hops can be reached without asking the DNS."""
+        return self._targets[id(rule)]
+
+    def _known_targets(self, rule: RouteSettings | None) -> tuple[Target, ...]:
+        hops = sorted(self.hops(rule), key=lambda hop: hop.preference)
+        if not all(hop.is_unix or hop.address for hop in hops):
+            return ()
+        return tuple(self.complete(Target(hop, hop.host, hop.address), rule) for hop in hops)
 
     def complete(self, target: Target, rule: RouteSettings | None) -> Target:
         """The target with all said that its next hop left open: level of TLS, our name, our address."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final, TypeVar
+from typing import Final
 
 from harakapy.config import OutboundSettings, RouteSettings
 from harakapy.outbound.destination import DestinationLimits, Rate
 from harakapy.outbound.route import Route, Router
 
 __all__ = ["Sites"]
-
-_Value = TypeVar("_Value")
 
 _REMEMBERED: Final = 10_000
 """Destinations and sites that are remembered, some 2 MB; what is forgotten is learnt again. Picked."""
@@ -27,25 +25,27 @@ class Sites:
     def __init__(self, settings: OutboundSettings, router: Router) -> None:
         self._settings = settings
         self._router = router
-        self._learnt: OrderedDict[str, str] = OrderedDict()
+        self._sites: OrderedDict[str, str] = OrderedDict()
+        self._learnt: OrderedDict[str, None] = OrderedDict()
         self._rules: OrderedDict[str, RouteSettings | None] = OrderedDict()
 
     def site_of(self, destination: str) -> str:
         """The name of a destination's site."""
-        site = self._learnt.get(destination)
-        if site is not None:
-            return site
-        site = self._configured(destination)
-        if site not in self._rules:
+        site = self._sites.get(destination)
+        if site is None:
+            site = self._configured(destination)
             rule = None if _is_next_hop(destination) else self._router.rule(destination)
-            _remember(self._rules, site, rule)
+            self._remember(destination, site, rule)
         return site
 
     def learn(self, destination: str, route: Route) -> None:
         """Take note of where mail for a destination went, if it was not configured."""
-        if route.site and self._configured(destination) == destination:
-            _remember(self._learnt, destination, route.site)
-            _remember(self._rules, route.site, route.rule)
+        known = self.site_of(destination)
+        if known == destination or destination in self._learnt:
+            site = route.site
+            if site and site != known:
+                self._learnt[destination] = None
+                self._remember(destination, site, route.rule)
 
     def limits_for(self, site: str) -> DestinationLimits:
         """What a site is to bear: what its route says, or else the server."""
@@ -59,13 +59,15 @@ class Sites:
     def _configured(self, destination: str) -> str:
         return destination if _is_next_hop(destination) else self._router.site(destination)
 
+    def _remember(self, destination: str, site: str, rule: RouteSettings | None) -> None:
+        self._sites[destination] = site
+        self._rules[site] = rule
+        for memory in (self._sites, self._learnt, self._rules):
+            if len(memory) > _REMEMBERED:
+                memory.popitem(last=False)
+
 
 def _is_next_hop(destination: str) -> bool:
     """Whether a destination is a next hop that an operator or a plugin named, and not a domain."""
     return "/" in destination
 
-
-def _remember(memory: OrderedDict[str, _Value], key: str, value: _Value) -> None:
-    memory[key] = value
-    if len(memory) > _REMEMBERED:
-        memory.popitem(last=False)

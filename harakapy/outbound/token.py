@@ -105,7 +105,7 @@ async def _run(command: tuple[str, ...]) -> bytes:
     try:
         with trio.fail_after(COMMAND_TIMEOUT_S):
             # What it writes to standard error goes where ours goes: to the operator.
-            done = await trio.run_process(command, capture_stdout=True, check=False)
+            done = await trio.run_process(command, capture_stdout=True, check=False, deliver_cancel=_kill)
     except trio.TooSlowError as cause:
         raise NoToken(f"{command[0]} took longer than {COMMAND_TIMEOUT_S:g} s") from cause
     except OSError as cause:
@@ -114,3 +114,8 @@ async def _run(command: tuple[str, ...]) -> bytes:
         raise NoToken(f"{command[0]} ended with status {done.returncode}")
     assert isinstance(done.stdout, bytes)
     return done.stdout
+
+
+async def _kill(process: trio.Process) -> None:
+    """End a command that had its time, without asking: nobody waits for what it does."""
+    process.kill()
