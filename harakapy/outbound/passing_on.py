@@ -218,7 +218,9 @@ def _acceptance(trials: Sequence[_Trial], uuid: str, *, kept: int) -> Verdict:
         assert reply is not None, "who took the message said so"
         return OK(f"2.0.0 {_shortened(reply.text)}")
     if kept:
-        return OK(f"2.0.0 Message taken; for {kept} recipients it is queued or will be reported ({uuid})")
+        number = sum(len(trial.recipients) for trial in trials)
+        what = f"for {kept} of {number} recipients it is queued or will be reported"
+        return OK(f"2.0.0 Message taken; {what} ({uuid})")
     return OK(f"2.0.0 Message taken for all recipients ({uuid})")
 
 
