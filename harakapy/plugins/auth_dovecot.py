@@ -87,7 +87,10 @@ class AuthDovecot(Plugin[AuthDovecotConfig]):
 
     @hookimpl
     async def hook_init_master(self, server: Server) -> None:
-        """Tell the operator early that nobody will be able to log in."""
+        """Tell the operator early that nobody will be able to log in.
+
+        The connection is not kept: workers that come of this process must not share one.
+        """
         problem = ""
         with trio.move_on_after(START_TIMEOUT_S) as scope:
             try:
@@ -98,6 +101,7 @@ class AuthDovecot(Plugin[AuthDovecotConfig]):
             problem = f"no answer from {self.config.address} within {START_TIMEOUT_S:g} s"
         if problem:
             self.log.warn("Dovecot is not there; nobody can log in until it is", problem=problem)
+        self._client.close()
 
     @hookimpl
     def hook_auth_mechanisms(self) -> list[str]:
