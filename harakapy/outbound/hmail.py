@@ -27,8 +27,7 @@ class HMail(Subject):
     """
 
     __slots__ = (
-        "_content", "_open_content", "attempts", "domain", "mail_from", "mail_params", "queued_at",
-        "rcpt_params", "rcpt_to", "uuid",
+        "_content", "_envelope", "_open_content", "attempts", "domain", "queued_at", "uuid",
     )  # fmt: skip
 
     def __init__(
@@ -45,16 +44,11 @@ class HMail(Subject):
         """``content`` is there before the message is stored, ``open_content`` fetches it afterwards."""
         super().__init__()
         self.uuid = uuid
-        self.mail_from: Address = envelope.mail_from
-        self.mail_params: MailParameters = envelope.params
-        self.rcpt_to: tuple[Address, ...] = tuple(recipient.address for recipient in envelope.rcpt_to)
-        self.rcpt_params: dict[Address, RcptParameters] = {
-            recipient.address: recipient.params for recipient in envelope.rcpt_to
-        }
         self.domain = domain
         self.attempts = attempts
         self.queued_at = queued_at
         self._content = content
+        self._envelope = envelope
         self._open_content = open_content
 
     @classmethod
@@ -72,6 +66,26 @@ class HMail(Subject):
         if message.notes:
             hmail._notes = Notes(message.notes)
         return hmail
+
+    @property
+    def mail_from(self) -> Address:
+        """The reverse-path."""
+        return self._envelope.mail_from
+
+    @property
+    def mail_params(self) -> MailParameters:
+        """What MAIL asked for."""
+        return self._envelope.params
+
+    @property
+    def rcpt_to(self) -> tuple[Address, ...]:
+        """The recipients."""
+        return tuple(recipient.address for recipient in self._envelope.rcpt_to)
+
+    @property
+    def rcpt_params(self) -> dict[Address, RcptParameters]:
+        """What RCPT asked for, for each recipient."""
+        return {recipient.address: recipient.params for recipient in self._envelope.rcpt_to}
 
     @property
     def content(self) -> Content:

@@ -18,8 +18,6 @@ from typing import Final
 
 import trio
 
-from harakapy.mail import Content, Envelope
-from harakapy.outbound.attempt import Answer, Phase
 from harakapy.outbound.facilities import Facilities
 from harakapy.outbound.hop import Target
 from harakapy.outbound.session import Session
@@ -31,6 +29,9 @@ IDLE_S: Final = 5.0
 """How long a session waits for another message. Picked: hosts wait for minutes, at the cost of a process."""
 MAX_MESSAGES: Final = 100
 """Messages of one session; many hosts end it there with a 421, and others deserve their turn."""
+FRESH_S: Final = 0.1
+"""A session that was used so recently is not asked whether it still stands: that costs a system call for each
+message of a busy server, and if it does not, another one is opened. Picked."""
 MAX_IDLE: Final = 200
 """Idle sessions in all: each is a file descriptor. Picked."""
 
@@ -40,6 +41,7 @@ Place = tuple[str, int]
 @dataclass(slots=True)
 class _Idle:
     session: Session
+    since: float
     until: float
 
 
@@ -94,28 +96,6 @@ class Pool:
             self._forget(place)
             raise
 
-    async def deliver(
-        self, target: Target, terms: Terms, envelope: Envelope, content: Content
-    ) -> tuple[Answer, ...]:
-        """Send one message over an idle session or a new one, as `Session.deliver` does.
-
-        If a kept session turns out to have ended before the host heard of the message, a new one is opened.
-        Raises HostFailed if there is no session to be had.
-        """
-        session = await self.acquire(target, terms)
-        was_kept = session.messages_sent > 0
-        try:
-            answers = await session.deliver(envelope, content)
-        finally:
-            self.release(session)
-        if not was_kept or session.is_usable or not all(map(_is_unheard, answers)):
-            return answers
-        session = await self._open_new(target, terms)
-        try:
-            return await session.deliver(envelope, content)
-        finally:
-            self.release(session)
-
     def release(self, session: Session) -> None:
         """Give a session back: it is kept if it can be used again."""
         if not session.is_usable:
@@ -123,8 +103,9 @@ class Pool:
         elif self._is_closed or session.messages_sent >= self.max_messages or self._is_full():
             self._let_go(session)
         else:
-            until = trio.current_time() + self.idle_s
-            self._idle.setdefault(session.target.place, []).append(_Idle(session, until))
+            now = trio.current_time()
+            until = now + self.idle_s
+            self._idle.setdefault(session.target.place, []).append(_Idle(session, now, until))
             self._idle_count += 1
             if until < self._sleeps_until:
                 self._wake_up.set()
@@ -160,10 +141,10 @@ class Pool:
         """The idle session used last that fits and still stands."""
         stack = self._idle.get(target.place, [])
         for at in range(len(stack) - 1, -1, -1):
-            session = stack[at].session
+            session, since = stack[at].session, stack[at].since
             if session.target == target and session.terms == terms:
                 self._remove(stack, at, target.place)
-                if session.is_fresh:
+                if trio.current_time() - since < FRESH_S or session.is_fresh:
                     return session
                 self.discard(session)
         return None
@@ -209,8 +190,3 @@ class Pool:
             await session.close()
         finally:
             self._forget(session.target.place)
-
-
-def _is_unheard(answer: Answer) -> bool:
-    """Whether the host ended the session instead of hearing MAIL: by closing it, or by 421."""
-    return answer.phase is Phase.MAIL and (answer.reply is None or answer.reply.code == 421)

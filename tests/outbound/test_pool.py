@@ -10,10 +10,14 @@ import pytest
 import trio
 import trio.testing
 
+from harakapy.config.outbound import OutboundSettings
 from harakapy.mail import Content
 from harakapy.outbound.attempt import Answer, HostFailed, Phase
+from harakapy.outbound.courier import Courier
 from harakapy.outbound.hop import NextHop, Target
-from harakapy.outbound.pool import Pool
+from harakapy.outbound.hosts import DeadHosts
+from harakapy.outbound.pool import FRESH_S, Pool
+from harakapy.outbound.route import Route
 from tests.outbound.hosts import CHUNKS, GROUPS, MESSAGE, TERMS, Host, envelope, facilities, playing
 
 SENT = "C: MAIL*\nC: RCPT*\nC: DATA\nS: 250 ok\nS: 250 ok\nS: 354 go\nCONTENT\nS: 250 taken\n"
@@ -31,9 +35,11 @@ async def pooling(**limits: float) -> AsyncIterator[Pool]:
 
 
 async def send(pool: Pool, host: Host) -> Answer:
-    """Send a message."""
-    (answer,) = await pool.deliver(host.target(), TERMS, envelope(), Content.from_bytes(MESSAGE))
-    return answer
+    """Send a message, as a courier does."""
+    target = host.target(tls=TERMS.tls, helo=TERMS.helo)
+    courier = Courier(OutboundSettings(), pool, DeadHosts(), trio.current_time)
+    (ending,) = await courier.carry(envelope(), Content.from_bytes(MESSAGE), Route((target,)))
+    return ending.answer
 
 
 async def test_a_session_is_used_again() -> None:
@@ -107,7 +113,7 @@ async def test_no_more_sessions_are_idle_than_may_be() -> None:
 async def test_a_session_that_the_host_has_ended_is_not_used_again(ended: str) -> None:
     async with playing(GROUPS + SENT + ended, GROUPS + SENT + QUIT) as host, pooling() as pool:
         assert (await send(pool, host)).is_delivered
-        await trio.sleep(0.05)
+        await trio.sleep(FRESH_S)
         assert (await send(pool, host)).is_delivered
         assert host.connections == 2
 
