@@ -70,6 +70,10 @@ class Hooks:
         """See `hookspecs.hook_init_master`. Raises HookFault if a plugin fails."""
         return await self._decide("init_master", server)
 
+    async def init_child(self, server: Server) -> Verdict:
+        """See `hookspecs.hook_init_child`. Raises HookFault if a plugin fails."""
+        return await self._decide("init_child", server)
+
     async def shutdown(self, server: Server) -> None:
         """See `hookspecs.hook_shutdown`."""
         await self._observe("shutdown", server)

@@ -40,8 +40,9 @@ DENIALS = (Action.DENY, Action.DENYSOFT, Action.DENYDISCONNECT, Action.DENYSOFTD
 def hook_init_master(server: Server) -> Verdict | None:
     """The server is about to start, and its sockets are bound but not yet listened to.
 
-    Fires: once, before the first connection can be accepted; with several workers in the process that
-        starts them.
+    Fires: once, before the first connection can be accepted. With several workers it fires in the process
+        that starts them, in an event loop that ends with the hook: tasks, connections and the resolver belong
+        in hook_init_child. Of what is put into server.notes or into the plugin, each worker has a copy.
     Arguments:
         server: settings, notes, resolver, log.
     Answers:
@@ -57,20 +58,22 @@ def hook_init_master(server: Server) -> Verdict | None:
 
 @hookspec(DECIDE, OK, Action.DENY, on_fault=OnFault.STOP)
 def hook_init_child(server: Server) -> Verdict | None:
-    """A worker is about to accept connections.
+    """A worker is about to accept connections, or to deliver.
 
-    Fires: once in each worker process of several, in place of hook_init_master; this version runs one
-        process, so nothing calls it yet.
+    Fires: once in each worker process of several (`workers` above 1), also in one that takes the place of one
+        that died. With one process it does not fire; hook_init_master does.
     Arguments:
-        server: settings, notes, resolver, log of this worker.
+        server: settings, notes, resolver, log of this worker; server.part says which one it is.
     Answers:
         OK: go on, and call no further plugin of this hook.
         CONT: go on.
-        DENY: this worker does not start; the text is the error that the operator reads.
+        DENY: this worker does not start; the text is the error that the operator reads. When the server
+            starts, it does not start either; later the worker is tried again, less and less often.
     Kind: decide. A fault stops the start of the worker.
     Not known yet: any connection.
     Source: Haraka's hook list.
-    Haraka: init_child.
+    Haraka: init_child. There, each worker loads the plugins by itself; here it is a copy of the process that
+        has loaded them.
     """
 
 

@@ -68,6 +68,8 @@ class Outbound:
         self._now = now
         self._mx_port = mx_port
         self._owner = f"{settings.hostname}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._heir_of: tuple[str, ...] = ()
+        self._announce: Callable[[], None] | None = None
         self._places: tuple[tuple[str, int], ...] = ()
         self._opening = trio.Lock()
         self._works: Works | None = None
@@ -248,6 +250,17 @@ class Outbound:
 
     # For the server.
 
+    def share(
+        self, *, owner: str, heir_of: Iterable[str] = (), announce: Callable[[], None] | None = None
+    ) -> None:
+        """Be one of several processes with one queue; called before `run`.
+
+        ``owner`` is whose leases this process holds, and nobody else's; those of owners it is ``heir_of`` end
+        when it opens the queue, for they are dead. With ``announce``, another process delivers: mail is put
+        into the queue, and then it is called.
+        """
+        self._owner, self._heir_of, self._announce = owner, tuple(heir_of), announce
+
     async def run(
         self,
         places: Sequence[tuple[str, int]] = (),
@@ -306,6 +319,7 @@ class Outbound:
                 if self._nursery is None:
                     raise StoreUnavailable("the server does not run")
                 store = await self._open_store()
+                await self._inherit(store)
                 self._works = self._assembled(store)
                 self._nursery.start_soon(self._works.watchdog.run)
                 self._nursery.start_soon(self._works.pool.run)
@@ -314,9 +328,24 @@ class Outbound:
 
     def _assembled(self, store: Store) -> Works:
         around = Surroundings(
-            self._hooks, self._log, self._resolver(), self._now, self._places, self._mx_port
+            self._hooks,
+            self._log,
+            self._resolver(),
+            self._now,
+            self._places,
+            self._mx_port,
+            self._announce,
         )
         return Works(self._settings, around, store, owner=self._owner, submit=self._take)
+
+    async def _inherit(self, store: Store) -> None:
+        """End what dead processes had claimed, so that it is tried at once."""
+        try:
+            for owner in self._heir_of:
+                if ended := await store.release_leases(owner):
+                    self._log.notice("leases of a dead process ended", owner=owner, deliveries=ended)
+        except StoreError as error:  # then they end by themselves
+            self._log.error("leases of a dead process not ended", problem=str(error))
 
     async def _close(self) -> None:
         works, self._works = self._works, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from harakapy.config import Settings
 from harakapy.hooks import Hooks
@@ -13,6 +14,7 @@ from harakapy.outbound.attempts import Attempts
 from harakapy.outbound.client_tls import ClientTls
 from harakapy.outbound.conclusion import Conclusion
 from harakapy.outbound.courier import Courier
+from harakapy.outbound.distant import DistantEngine
 from harakapy.outbound.engine import Engine
 from harakapy.outbound.facilities import Facilities
 from harakapy.outbound.hosts import DeadHosts, OwnHost
@@ -32,7 +34,8 @@ class Surroundings:
     """What the sending side finds there: hooks, log, DNS, and a wall clock in seconds since the epoch.
 
     ``places`` are the addresses and ports where this server listens, so that it does not send to itself;
-    ``mx_port`` is where hosts that the DNS names take mail.
+    ``mx_port`` is where hosts that the DNS names take mail. With ``announce``, another process delivers, and
+    is told by it.
     """
 
     hooks: Hooks
@@ -41,6 +44,7 @@ class Surroundings:
     now: Callable[[], float]
     places: tuple[tuple[str, int], ...] = ()
     mx_port: int = SMTP_PORT
+    announce: Callable[[], None] | None = None
 
 
 class Works:
@@ -71,7 +75,8 @@ class Works:
             limits_for=lambda site: self._sites.limits_for(site),
             site_of=lambda destination: self._sites.site_of(destination),
         )
-        self.engine = Engine(
+        announce = surroundings.announce
+        self.engine = (Engine if announce is None else partial(DistantEngine, announce=announce))(
             store,
             self.schedule,
             self._attempts,

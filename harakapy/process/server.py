@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Self
@@ -16,10 +16,18 @@ from typing import Self
 import trio
 
 from harakapy.config import ConfigError, ListenSettings, Problem, Settings, changed_keys
-from harakapy.hooks import Action, Hooks, Notes, Plugin, Registry
+from harakapy.hooks import Action, Hooks, Notes, Plugin, Registry, Verdict
 from harakapy.inbound import Arrival, DecoyKeeper, Service, Terms
-from harakapy.log import Level, Logger, open_logger
-from harakapy.net import ConnectionLimits, Endpoint, Listener, Resolver, SocketAddress, open_listeners
+from harakapy.log import Level, Logger
+from harakapy.net import (
+    ConnectionLimits,
+    Endpoint,
+    Listener,
+    Resolver,
+    SharedLimits,
+    SocketAddress,
+    open_listeners,
+)
 from harakapy.net import serve as accept_from
 from harakapy.outbound import SMTP_PORT, Outbound
 from harakapy.outbound.steered import SteeredWorks
@@ -28,6 +36,9 @@ from harakapy.process.certificates import open_certificates
 from harakapy.process.control import serve as serve_control
 from harakapy.process.control_wire import control_path
 from harakapy.process.loading import LoadedPlugin, changed_configs, load_plugins
+from harakapy.process.logging import logger_of
+from harakapy.process.part import Part
+from harakapy.process.privileges import drop_privileges, identity_of
 from harakapy.process.queueing import open_queue
 from harakapy.queue import Store
 
@@ -36,6 +47,8 @@ RESTART_KEYS = re.compile(
     r"smtp\.(hook_timeout|spool_dir)|log\.(file|format|timestamps))\b"
 )
 """The settings that a running server does not change, those of single plugins aside."""
+
+LINGER_S = 5.0  # picked: a client that has just connected says within that what it wants, if it is a program
 
 LOOPBACK = SocketAddress("127.0.0.1", 0)
 
@@ -49,7 +62,8 @@ class Server:
 
     ``settings`` are those in force for new connections, ``notes`` what plugins write down for one another for
     as long as the server lives, ``plugins`` what was loaded, ``hooks`` their chains, ``outbound`` the way out
-    for mail.
+    for mail. ``part`` is what this process does of it if others do the rest, else None; ``identity`` whom it
+    runs as once its sockets are bound, if that is somebody else.
     """
 
     def __init__(
@@ -76,7 +90,9 @@ class Server:
         Raises ConfigError, or RegistrationError if an implementation does not fit its hook.
         """
         self.settings = settings or Settings.default()
-        self.log = log or logger_of(self.settings)
+        self.identity = identity_of(self.settings)
+        self.part: Part | None = None
+        self.log = log or logger_of(self.settings, self.identity)
         self.notes = Notes()
         self.addresses: tuple[Endpoint, ...] = ()
         self.plugins: list[LoadedPlugin] = load_plugins(self.settings, plugins)
@@ -100,6 +116,7 @@ class Server:
             )
         self._service: Service | None = None
         self._stop = trio.Event()
+        self._linger_s = 0.0
 
     def _register(self, *, strict: bool) -> Hooks:
         problems: list[Problem] = []
@@ -132,6 +149,11 @@ class Server:
         if self._resolver is None:
             raise RuntimeError("the resolver is there while the server runs")
         return self._resolver
+
+    def take_part(self, part: Part) -> None:
+        """Be one of several processes that are this server together; called in a worker, before it runs."""
+        self.part = part
+        self.outbound.share(owner=part.owner, heir_of=part.heir_of, announce=part.announce)
 
     async def serve(self, *, task_status: trio.TaskStatus[Self] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen and serve until `stop` is called or this is cancelled. Can be called once.
@@ -171,6 +193,9 @@ class Server:
     @contextmanager
     def _listening(self) -> Iterator[list[tuple[int, Listener]]]:
         """All sockets, each with the number of its ``[[listen]]`` table; a host name may give several."""
+        if self.part is not None:
+            yield list(self.part.listeners)
+            return
         with ExitStack() as stack:
             listeners: list[tuple[int, Listener]] = []
             for number, listen in enumerate(self._listen):
@@ -179,21 +204,44 @@ class Server:
                     stack.callback(listener.close)
                     listeners.append((number, listener))
             self.addresses = tuple(listener.endpoint for _, listener in listeners)
+            drop_privileges(self.identity)
             yield listeners
 
     async def _prepare(self) -> None:
         """What must succeed before the first connection is accepted."""
+        self._find_surroundings()
+        if self.part is None:
+            self.warn()
+            await self._ask_to_start(self.hooks.init_master)
+        else:
+            await self._ask_to_start(self.hooks.init_child)
+
+    async def prepare_for_workers(self) -> None:
+        """What a process does that starts others. Raises StartRefused, HookFault, OSError."""
+        given = self._resolver
+        self._find_surroundings()
+        try:
+            await self._ask_to_start(self.hooks.init_master)
+        finally:
+            self._resolver = given  # the one made here ends with this event loop
+
+    def _find_surroundings(self) -> None:
         settings = self.settings
         settings.spool_dir.mkdir(parents=True, exist_ok=True)
         if self._resolver is None:
             self._resolver = Resolver(
                 [str(server) for server in settings.dns.nameservers], timeout_s=settings.dns.timeout
             )
-        for warning in self.warnings():
-            self.log.warn(warning)
-        verdict = await self.hooks.init_master(self)
+
+    async def _ask_to_start(self, hook: Callable[[Self], Awaitable[Verdict]]) -> None:
+        verdict = await hook(self)
         if verdict.action is Action.DENY:
             raise StartRefused(f"plugin {verdict.plugin}: {verdict.text or 'refused to start'}")
+
+    def warn(self) -> None:
+        """Log what works and yet is hardly meant."""
+        for warning in self.warnings():
+            self.log.warn(warning)
 
     def warnings(self) -> list[str]:
         """What works and yet is hardly meant."""
@@ -222,16 +270,13 @@ class Server:
         return [Terms.of(self.settings, listen, self._certificates) for listen in self._listen]
 
     async def _run(self, listeners: list[tuple[int, Listener]], task_status: trio.TaskStatus[Self]) -> None:
-        smtp = self.settings.smtp
         service = Service(
             self,
             self.hooks,
             self._terms(),
             log=self.log,
             resolver=self._resolver if self.settings.dns.rdns else None,
-            limits=ConnectionLimits(
-                smtp.max_connections, smtp.max_connections_per_address, smtp.unlimited_addresses
-            ),
+            limits=self._limits(),
             decoys=DecoyKeeper.load(self.settings.state_dir)
             if self.hooks.is_implemented("auth_secret")
             else None,
@@ -240,12 +285,19 @@ class Server:
             await outgoing.start(self.outbound.run, [(each.host, each.port) for each in self.addresses])
             if self._store is not None or self.settings.source is not None:
                 await self.outbound.open()
-            if self.settings.source is not None:
+            if self.settings.source is not None and (self.part is None or self.part.delivers):
                 await outgoing.start(self._listen_to_operators)
             await self._receive(service, listeners, task_status)
             outgoing.cancel_scope.cancel()
         self._service = None
         self.log.notice("stopped")
+
+    def _limits(self) -> ConnectionLimits:
+        smtp = self.settings.smtp
+        limits = smtp.max_connections, smtp.max_connections_per_address, smtp.unlimited_addresses
+        if self.part is None:
+            return ConnectionLimits(*limits)
+        return SharedLimits(*limits, column=self.part.column)
 
     async def _receive(
         self,
@@ -261,17 +313,28 @@ class Server:
                     handler = partial(service.handle_socket, number)
                     accepting.start_soon(accept_from, listener, handler, connections, self.log)
                 self._service = service
-                self.log.notice("listening", address=[str(address) for address in self.addresses])
+                if self.part is None:
+                    self.log.notice("listening", address=[str(address) for address in self.addresses])
                 task_status.started(self)
                 await self._stop.wait()
                 accepting.cancel_scope.cancel()
             for _, listener in listeners:
                 listener.close()
+            await self._linger(service)
             deadline = trio.current_time() + self.settings.smtp.shutdown_timeout
             await service.stop(deadline)
             await self.outbound.stop(deadline)
             await self.hooks.shutdown(self)
             connections.cancel_scope.cancel()
+
+    async def _linger(self, service: Service) -> None:
+        """If others go on in our place, let clients that came last say what they came for."""
+        if self._linger_s:
+            with trio.move_on_after(self._linger_s):
+                await trio.sleep(
+                    self._linger_s / 5
+                )  # handshakes are under way with some who do not count yet
+                await service.open_connections.wait_value(0)
 
     async def _listen_to_operators(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Let the queue be steered while it is worked off."""
@@ -304,6 +367,11 @@ class Server:
 
     def stop(self) -> None:
         """Stop orderly: accept no more, let busy clients finish within ``smtp.shutdown_timeout``."""
+        self._stop.set()
+
+    def give_way(self) -> None:
+        """Stop as `stop` does, a moment later for idle clients: another process accepts in our place."""
+        self._linger_s = LINGER_S
         self._stop.set()
 
     async def wait_stopped(self) -> None:
@@ -362,13 +430,3 @@ def _told_as_problem(settings: Settings) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         raise ConfigError([Problem(settings.file, "outbound.reports.template", str(error))]) from error
-
-
-def logger_of(settings: Settings) -> Logger:
-    """A logger with an output of its own, as the settings want it. Raises OSError if the file fails."""
-    log = settings.log
-    if settings.log_file is not None:
-        settings.log_file.parent.mkdir(parents=True, exist_ok=True)
-    return open_logger(
-        Level.parse(log.level), format_name=log.format, timestamps=log.timestamps, file=settings.log_file
-    )

@@ -13,7 +13,7 @@ from .scene import Subject, answering, arguments, hooks_of, plugin
 SPECS = hook_specs()
 
 NOT_CALLED_YET = {
-    "init_child", "init_http", "init_wss",
+    "init_http", "init_wss",
 }  # fmt: skip
 """Hooks whose caller is still to be written. hook_deny is called by the fold itself."""
 
