@@ -42,6 +42,9 @@ OpenContent = Callable[[str], Awaitable[Content]]
 STORE_PAUSE_S: Final = 60.0
 """How long a delivery waits whose content could not be read just now. Picked."""
 
+DEFECT_PAUSE_S: Final = 300.0
+"""How long a delivery waits whose end shows a defect of ours. Picked: somebody may be mending it."""
+
 _DEFECT: Final = Answer(Phase.CONNECT, text="an internal error", status=EnhancedStatus(4, 3, 0))
 
 
@@ -94,8 +97,22 @@ class Attempts:
             raise
         except Exception as error:  # noqa: BLE001  # mail must outlive any defect of ours
             self._log.crit("delivery failed", uuid=request.message.id, error=str(error), exc_info=error)
+        try:
             attempted = await self._end(hmail, request, Route(failure=_DEFECT))
-            return replace(attempted, feedback=Feedback.NOTHING)
+        except IllegalAnswer:
+            raise
+        except Exception as error:  # noqa: BLE001  # nor when the defect is in what comes after an attempt
+            self._log.crit("delivery put off", uuid=request.message.id, error=str(error), exc_info=error)
+            return _put_off(request, self._now() + DEFECT_PAUSE_S)
+        return replace(attempted, feedback=Feedback.NOTHING)
+
+    async def give_up(self, request: DeliveryRequest, open_content: OpenContent) -> Sequence[Outcome]:
+        """The outcomes of a request that has become too old while nobody tried it; none if it has not."""
+        return await self._conclusion.given_up(HMail.of(request, open_content), request)
+
+    def is_delay_report_due(self, request: DeliveryRequest) -> bool:
+        """Whether the sender is to be told that a message takes long."""
+        return self._conclusion.lifetime.is_delay_report_due(request.message, self._now())
 
     async def tell_of_delay(self, request: DeliveryRequest) -> None:
         """Tell the sender that a message takes long, if it is time to; called once a deferral is recorded."""

@@ -21,7 +21,17 @@ class ClockWatch:
         self._offset = wall() - trio.current_time()
 
     def jump(self) -> float:
-        """By how many seconds the wall clock was set since the last call; 0.0 if it was not."""
+        """By how many seconds the wall clock was set since the last call; 0.0 if it was not.
+
+        A jump is told of until it is `heeded`.
+        """
         offset = self._wall() - trio.current_time()
-        jump, self._offset = offset - self._offset, offset
-        return jump if abs(jump) > TOLERANCE_S else 0.0
+        jump = offset - self._offset
+        if abs(jump) > TOLERANCE_S:
+            return jump
+        self._offset = offset
+        return 0.0
+
+    def heeded(self, jump_s: float) -> None:
+        """Take note that all that was planned by the clock has moved along with a jump."""
+        self._offset += jump_s

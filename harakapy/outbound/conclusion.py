@@ -59,11 +59,17 @@ class Conclusion:
 
     async def too_late(self, hmail: HMail, request: DeliveryRequest) -> Sequence[Outcome] | None:
         """The outcomes of a request that must not even be tried, its time being over; None if it may be."""
-        now = self._now()
-        if not self.lifetime.is_too_late(request.message, now):
+        if not self.lifetime.is_too_late(request.message, self._now()):
             return None
-        last = self.lifetime.last_word(request.message, request.deliveries[0].diagnostic, now)
-        return await self._failed(hmail, request, request.deliveries, last)
+        return await self.given_up(hmail, request)
+
+    async def given_up(self, hmail: HMail, request: DeliveryRequest) -> Sequence[Outcome]:
+        """The outcomes of a request that has expired without another attempt; none if it has not."""
+        now, last = self._now(), request.deliveries[0].diagnostic
+        if not self.lifetime.is_expired(request.message, now):
+            return ()
+        last_word = self.lifetime.last_word(request.message, last, now)
+        return await self._failed(hmail, request, request.deliveries, last_word)
 
     async def conclude(
         self, hmail: HMail, request: DeliveryRequest, endings: Sequence[Ending], route: Route

@@ -19,11 +19,14 @@ from typing import Final
 
 import trio
 
+from harakapy.hooks import IllegalAnswer
 from harakapy.log import Logger
 from harakapy.mail import Content
 from harakapy.outbound.attempts import Attempted, Attempts
 from harakapy.outbound.clock import ClockWatch
 from harakapy.outbound.kept import KeptContents
+from harakapy.outbound.overdue import LOOK_S as OVERDUE_S
+from harakapy.outbound.overdue import Overdue
 from harakapy.outbound.reports import Reporter
 from harakapy.outbound.schedule import Schedule, Start
 from harakapy.queue import (
@@ -92,6 +95,7 @@ class Engine:
         self._owner = owner
         self._now = now
         self._clock_watch = ClockWatch(now)
+        self._overdue = Overdue(store, schedule, owner=owner, now=now)
         self._kept = KeptContents()
         self._nursery: trio.Nursery | None = None
         self._woken = trio.Event()
@@ -145,7 +149,14 @@ class Engine:
         """Work off the store until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            for task in (self._look_at_store, self._renew_leases, self._ring_alarms, self._report):
+            tasks = (
+                self._look_at_store,
+                self._renew_leases,
+                self._ring_alarms,
+                self._look_for_overdue,
+                self._report,
+            )
+            for task in tasks:
                 nursery.start_soon(self._keep_up, task)
             task_status.started()
 
@@ -206,7 +217,14 @@ class Engine:
         attempted = await self.attempts.make(request, self._open_content)
         self._kept.attempted(request.message.id)
         scope.shield = True
-        await self._write_down(request, attempted)
+        try:
+            await self._write_down(request, attempted, scope)
+        except IllegalAnswer:
+            raise
+        except Exception as error:  # noqa: BLE001  # it is tried again after its lease; all others go on
+            self._log.crit(
+                "an attempt was in vain", uuid=request.message.id, error=str(error), exc_info=error
+            )
         scope.shield = False
         now = trio.current_time()
         until = now + attempted.dead_until - self._now()
@@ -219,14 +237,16 @@ class Engine:
             self._woken.set()
         self._ended.set()
 
-    async def _write_down(self, request: DeliveryRequest, attempted: Attempted) -> None:
-        """Record what came of an attempt; what is reported follows from that."""
+    async def _write_down(
+        self, request: DeliveryRequest, attempted: Attempted, scope: trio.CancelScope
+    ) -> None:
+        """Record what came of an attempt; what is reported follows from that. ``scope`` shields it."""
         outcomes = attempted.outcomes
         if attempted.unclaimed:
-            await self._unclaim(attempted.unclaimed, attempted.unclaimed_until)
+            await self._unclaim(attempted.unclaimed, attempted.unclaimed_until, scope)
         if not outcomes:
             return
-        await self._insist(lambda: self._store.record(outcomes, owner=self._owner))
+        await self._insist(lambda: self._store.record(outcomes, owner=self._owner), scope)
         if any(not isinstance(each, Deferred) and each.report_at is not None for each in outcomes):
             self._has_reports.set()
         deferred = [each.due for each in outcomes if isinstance(each, Deferred)]
@@ -243,6 +263,7 @@ class Engine:
         """Claim what is due and finds room, whenever something may be."""
         while True:
             self._woken = trio.Event()
+            self._nap = trio.CancelScope(deadline=trio.current_time() + POLL_S)
             try:
                 await self._heed_clock()
                 await self._claim_due()
@@ -250,8 +271,8 @@ class Engine:
             except StoreError as error:
                 self._log.error("the queue cannot be read", problem=str(error))
                 due = None
-            with trio.move_on_after(POLL_S) as self._nap:
-                self._look_at(due)
+            self._look_at(due)
+            with self._nap:
                 await self._woken.wait()
             await trio.sleep(LOOK_PAUSE_S)
 
@@ -267,6 +288,7 @@ class Engine:
         if jump_s:
             self._log.warn("the clock was set; retries and leases move along", by_s=jump_s)
             await self._store.shift_times(jump_s)
+            self._clock_watch.heeded(jump_s)
 
     async def _claim_due(self) -> None:
         after, now = "", self._now()
@@ -304,6 +326,16 @@ class Engine:
             else:
                 self.schedule.discard(keys - kept, trio.current_time())
 
+    async def _look_for_overdue(self) -> None:
+        """Conclude what is too old and waits for a site that is left alone, now and then."""
+        while True:
+            await trio.sleep(OVERDUE_S)
+            try:
+                if await self._overdue.look(self.attempts):
+                    self._has_reports.set()
+            except StoreError as error:
+                self._log.error("what is overdue must wait", problem=str(error))
+
     async def _report(self) -> None:
         """Send the reports that are due, whenever some may be."""
         while True:
@@ -322,12 +354,20 @@ class Engine:
         if keys:
             await self._unclaim(keys, self._now())
 
-    async def _unclaim(self, keys: Sequence[DeliveryKey], due: float) -> None:
-        await self._insist(lambda: self._store.unclaim(keys, owner=self._owner, due=due))
+    async def _unclaim(
+        self, keys: Sequence[DeliveryKey], due: float, scope: trio.CancelScope | None = None
+    ) -> None:
+        await self._insist(lambda: self._store.unclaim(keys, owner=self._owner, due=due), scope)
         self._look_at(due)
 
-    async def _insist(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Have the store do something, however often it takes."""
+    async def _insist(
+        self, work: Callable[[], Awaitable[object]], scope: trio.CancelScope | None = None
+    ) -> None:
+        """Have the store do something, however often it takes, until cancelled.
+
+        ``scope`` shields the first try only: who is to stop does not wait for a store that fails, and what is
+        not written down then is done again at the next start.
+        """
         pause_s = FIRST_PAUSE_S
         while True:
             try:
@@ -336,15 +376,21 @@ class Engine:
                 self._log.error("the queue does not take what became of mail", problem=str(error))
             else:
                 return
+            if scope is not None:
+                scope.shield = False
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 def _by_destination(message: QueuedMessage, deliveries: Sequence[Delivery]) -> list[DeliveryRequest]:
-    """What can be tried in one attempt each."""
+    """What can be tried in one attempt each: no more of one destination than would be claimed at a time."""
     if len(deliveries) == 1:
         return [DeliveryRequest(message, tuple(deliveries))]
     groups: dict[str, list[Delivery]] = {}
     for delivery in deliveries:
         groups.setdefault(delivery.destination, []).append(delivery)
-    return [DeliveryRequest(message, tuple(group)) for group in groups.values()]
+    return [
+        DeliveryRequest(message, tuple(group[at : at + CLAIM_RECIPIENTS]))
+        for group in groups.values()
+        for at in range(0, len(group), CLAIM_RECIPIENTS)
+    ]

@@ -16,17 +16,23 @@ BUDGET_OCTETS: Final = 64 << 20
 
 
 class KeptContents:
-    """Contents by message, each until the attempts that it was kept for are made."""
+    """Contents by message, each until the attempts that it was kept for are made, or others need the room."""
 
     def __init__(self, budget_octets: int = BUDGET_OCTETS) -> None:
-        self._left = budget_octets
+        self._budget = self._left = budget_octets
         self._kept: dict[str, tuple[Content, int]] = {}
 
     def keep(self, message_id: str, content: Content, *, attempts: int) -> None:
-        """Keep a content for so many attempts, if it is in memory already and there is room."""
-        if not content.is_spooled and content.size <= self._left:
-            self._left -= content.size
-            self._kept[message_id] = (content, attempts)
+        """Keep a content for so many attempts, if it is in memory already and does not take all the room.
+
+        What is there longest makes room: its attempts wait for something, or will never be made.
+        """
+        if content.is_spooled or content.size > self._budget:
+            return
+        while content.size > self._left:
+            self._let_go(next(iter(self._kept)))
+        self._left -= content.size
+        self._kept[message_id] = (content, attempts)
 
     def get(self, message_id: str) -> Content | None:
         """The content, if it is here."""
@@ -42,5 +48,8 @@ class KeptContents:
         if left > 1:
             self._kept[message_id] = (content, left - 1)
         else:
-            del self._kept[message_id]
-            self._left += content.size
+            self._let_go(message_id)
+
+    def _let_go(self, message_id: str) -> None:
+        content, _ = self._kept.pop(message_id)
+        self._left += content.size
