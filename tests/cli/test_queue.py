@@ -18,7 +18,7 @@ from harakapy.cli.main import main
 from harakapy.cli.queue.progress import LARGE, Progress
 from harakapy.cli.queue.text import BLOCK, Listing
 from harakapy.log import silent_logger
-from harakapy.outbound.steering import Engine, Steering
+from harakapy.outbound.steering import Deliverer, Steering
 from harakapy.outbound.steering_request import SteeringRequest
 from harakapy.process import control
 from harakapy.process.control_wire import control_path
@@ -68,7 +68,7 @@ def stopped(file: Path) -> Path:
     return file
 
 
-class Ear(Engine):
+class Ear(Deliverer):
     """An engine that hears."""
 
     def __init__(self) -> None:

@@ -16,12 +16,17 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from harakapy.config.outbound import OutboundSettings
 from harakapy.mail import Content, Envelope, Recipient
 from harakapy.net import SocketStream, Watchdog
 from harakapy.net.tls import CertificateStore, TlsStream, accept_tls
 from harakapy.outbound.attempt import Answer
+from harakapy.outbound.courier import Courier
 from harakapy.outbound.facilities import Facilities
 from harakapy.outbound.hop import NextHop, Protocol, Target, TlsLevel
+from harakapy.outbound.hosts import DeadHosts
+from harakapy.outbound.pool import Pool
+from harakapy.outbound.route import Route
 from harakapy.outbound.session import Session
 from harakapy.outbound.terms import Terms
 from harakapy.smtp import Address, MailParameters, RcptParameters
@@ -206,3 +211,11 @@ async def deliver(
 ) -> tuple[Answer, ...]:
     """Send a message."""
     return await opened.deliver(to or envelope(), Content.from_bytes(content))
+
+
+async def carry(pool: Pool, host: Host) -> Answer:
+    """Send a message over a session of a pool, as a courier does."""
+    target = host.target(tls=TERMS.tls, helo=TERMS.helo)
+    courier = Courier(OutboundSettings(), pool, DeadHosts(), trio.current_time)
+    (ending,) = await courier.carry(envelope(), Content.from_bytes(MESSAGE), Route((target,)))
+    return ending.answer

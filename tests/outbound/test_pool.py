@@ -10,15 +10,10 @@ import pytest
 import trio
 import trio.testing
 
-from harakapy.config.outbound import OutboundSettings
-from harakapy.mail import Content
-from harakapy.outbound.attempt import Answer, HostFailed, Phase
-from harakapy.outbound.courier import Courier
+from harakapy.outbound.attempt import HostFailed, Phase
 from harakapy.outbound.hop import NextHop, Target
-from harakapy.outbound.hosts import DeadHosts
 from harakapy.outbound.pool import FRESH_S, Pool
-from harakapy.outbound.route import Route
-from tests.outbound.hosts import CHUNKS, GROUPS, MESSAGE, TERMS, Host, envelope, facilities, playing
+from tests.outbound.hosts import CHUNKS, GROUPS, MESSAGE, TERMS, carry, facilities, playing
 
 SENT = "C: MAIL*\nC: RCPT*\nC: DATA\nS: 250 ok\nS: 250 ok\nS: 354 go\nCONTENT\nS: 250 taken\n"
 QUIT = "C: QUIT\nS: 221 bye\n"
@@ -34,18 +29,10 @@ async def pooling(**limits: float) -> AsyncIterator[Pool]:
         nursery.cancel_scope.cancel()
 
 
-async def send(pool: Pool, host: Host) -> Answer:
-    """Send a message, as a courier does."""
-    target = host.target(tls=TERMS.tls, helo=TERMS.helo)
-    courier = Courier(OutboundSettings(), pool, DeadHosts(), trio.current_time)
-    (ending,) = await courier.carry(envelope(), Content.from_bytes(MESSAGE), Route((target,)))
-    return ending.answer
-
-
 async def test_a_session_is_used_again() -> None:
     async with playing(GROUPS + SENT * 3 + QUIT) as host, pooling() as pool:
         for _ in range(3):
-            assert (await send(pool, host)).is_delivered
+            assert (await carry(pool, host)).is_delivered
             assert (pool.idle_count, pool.open_count(host.target())) == (1, 1)
         assert host.connections == 1
 
@@ -74,9 +61,9 @@ async def test_other_terms_or_another_login_need_another_session() -> None:
 async def test_an_idle_session_is_closed_in_time(autojump_clock: trio.testing.MockClock) -> None:
     autojump_clock.autojump_threshold = 0.05
     async with playing(GROUPS + SENT * 2 + QUIT) as host, pooling(idle_s=5) as pool:
-        await send(pool, host)
+        await carry(pool, host)
         await trio.sleep(4)
-        await send(pool, host)
+        await carry(pool, host)
         await trio.sleep(4)
         assert pool.idle_count == 1
         await trio.sleep(2)
@@ -89,7 +76,7 @@ async def test_a_session_is_closed_after_its_number_of_messages() -> None:
         pooling(max_messages=2) as pool,
     ):
         for _ in range(3):
-            assert (await send(pool, host)).is_delivered
+            assert (await carry(pool, host)).is_delivered
         assert host.connections == 2
 
 
@@ -97,7 +84,7 @@ async def test_a_session_is_closed_after_the_number_of_messages_that_the_host_al
     limited = GROUPS.replace("S: 250 PIPELINING", "S: 250-PIPELINING\nS: 250 LIMITS MAILMAX=1")
     async with playing(limited + SENT, limited + SENT) as host, pooling() as pool:
         for _ in range(2):
-            assert (await send(pool, host)).is_delivered
+            assert (await carry(pool, host)).is_delivered
         assert pool.idle_count == 0
 
 
@@ -112,22 +99,22 @@ async def test_no_more_sessions_are_idle_than_may_be() -> None:
 @pytest.mark.parametrize("ended", ["CLOSE", "S: 421 idle\nCLOSE", "RESET"])
 async def test_a_session_that_the_host_has_ended_is_not_used_again(ended: str) -> None:
     async with playing(GROUPS + SENT + ended, GROUPS + SENT + QUIT) as host, pooling() as pool:
-        assert (await send(pool, host)).is_delivered
+        assert (await carry(pool, host)).is_delivered
         await trio.sleep(FRESH_S)
-        assert (await send(pool, host)).is_delivered
+        assert (await carry(pool, host)).is_delivered
         assert host.connections == 2
 
 
 @pytest.mark.parametrize("ended", ["CLOSE", "S: 421 enough\nCLOSE"])
 async def test_a_kept_session_that_ends_at_mail_is_replaced_once(ended: str) -> None:
     async with playing(GROUPS + SENT + "C: MAIL*\n" + ended, GROUPS + SENT + QUIT) as host, pooling() as pool:
-        assert (await send(pool, host)).is_delivered
-        assert (await send(pool, host)).is_delivered
+        assert (await carry(pool, host)).is_delivered
+        assert (await carry(pool, host)).is_delivered
 
 
 async def test_a_new_session_that_ends_at_mail_is_not_replaced() -> None:
     async with playing(GROUPS + "C: MAIL*\nCLOSE") as host, pooling() as pool:
-        assert (await send(pool, host)).phase is Phase.MAIL
+        assert (await carry(pool, host)).phase is Phase.MAIL
         assert pool.open_count(host.target()) == 0
 
 
@@ -136,8 +123,8 @@ async def test_a_message_that_the_host_may_have_is_not_sent_again() -> None:
     chunk = f"C: MAIL*\nC: RCPT*\nC: BDAT {size} LAST\nOCTETS {size}\n"
     replies = "S: 250 ok\n" * 3
     async with playing(CHUNKS + chunk + replies + chunk + "CLOSE") as host, pooling() as pool:
-        assert (await send(pool, host)).is_delivered
-        answer = await send(pool, host)
+        assert (await carry(pool, host)).is_delivered
+        answer = await carry(pool, host)
         assert (answer.phase, answer.reply) == (Phase.DOT, None)
 
 

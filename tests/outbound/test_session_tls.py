@@ -10,17 +10,16 @@ from pathlib import Path
 import pytest
 import trio
 
-from harakapy.mail import Content
 from harakapy.mail.status import EnhancedStatus
 from harakapy.net.tls import CertificateStore
 from harakapy.outbound.attempt import HostFailed, Phase
 from harakapy.outbound.client_tls import ClientTls
 from harakapy.outbound.hop import Protocol, TlsLevel
-from harakapy.outbound.pool import Pool
+from harakapy.outbound.pool import FRESH_S, Pool
 from harakapy.outbound.session import Session
 from harakapy.smtp import MailParameters
 from tests.net.tls_peers import CA, write_pair
-from tests.outbound.hosts import MESSAGE, NAME, TERMS, Host, deliver, envelope, facilities, playing
+from tests.outbound.hosts import NAME, TERMS, Host, carry, deliver, envelope, facilities, playing
 
 OFFERED = "S: 220 hi\nC: EHLO*\nS: 250-mx.example.org\nS: 250 STARTTLS\n"
 STARTED = OFFERED + "C: STARTTLS\nS: 220 go\nTLS\n"
@@ -188,8 +187,7 @@ async def test_a_session_with_tls_is_kept_too(store: CertificateStore) -> None:
     async with playing(script, store=store) as host, facilities() as shared:
         pool = Pool(shared)
         for _ in range(3):
-            (answer,) = await pool.deliver(host.target(), TERMS, envelope(), Content.from_bytes(MESSAGE))
-            assert answer.is_delivered
+            assert (await carry(pool, host)).is_delivered
         assert host.connections == 1
         pool.close()
 
@@ -199,8 +197,7 @@ async def test_a_session_whose_tls_the_host_has_ended_is_not_used_again(store: C
     async with playing(script + "CLOSE", script, store=store) as host, facilities() as shared:
         pool = Pool(shared)
         for _ in range(2):
-            (answer,) = await pool.deliver(host.target(), TERMS, envelope(), Content.from_bytes(MESSAGE))
-            assert answer.is_delivered
-            await trio.sleep(0.05)
+            assert (await carry(pool, host)).is_delivered
+            await trio.sleep(FRESH_S)
         assert host.connections == 2
         pool.close()
