@@ -33,7 +33,7 @@ max_connections_per_address = 100
 acl = ["127.0.0.0/8"]
 
 [queue]
-min_free_space = 0
+min_free_space = {min_free_space}
 min_free_inodes = 0
 
 [outbound]
@@ -50,10 +50,16 @@ retry = "1h"
 
 
 class Receiver(Plugin):
-    """Takes mail, some of it not the first time, and counts the copies of each recipient."""
+    """Takes mail, some of it not the first time, and counts the copies of each recipient.
+
+    ``refuses`` is how often it says later, ``pause_s`` how long it thinks; while it is not ``open`` it takes
+    nothing.
+    """
 
     def __init__(self, *, refuses: float = 0.0, pause_s: float = 0.0) -> None:
         super().__init__()
+        self.open = trio.Event()
+        self.open.set()
         self.copies: Counter[str] = Counter()
         self.damaged: list[str] = []
         self.connections = 0
@@ -78,6 +84,7 @@ class Receiver(Plugin):
     async def hook_queue(self, connection: Connection) -> Verdict:
         self.transactions += 1
         await trio.sleep(self._pause_s)
+        await self.open.wait()
         answer = self._answer()
         transaction = connection.transaction
         assert transaction is not None
@@ -98,12 +105,15 @@ class Receiver(Plugin):
 
 
 class Senders:
-    """Clients that send one message after the other, and know whose mail was accepted."""
+    """Clients that send one message after the other, and know whose mail was accepted.
 
-    def __init__(self) -> None:
+    With a ``step`` of 25, instead of one in fifty messages every other one is large.
+    """
+
+    def __init__(self, *, step: int = 1) -> None:
         self.accepted: list[str] = []
         self.refusals: Counter[str] = Counter()
-        self._numbers = count(1)
+        self._numbers = count(step, step)
 
     async def send(self, port: int, *, clients: int = 20, messages: float = float("inf")) -> None:
         """Have them all send so many messages, or until the server is gone."""
@@ -126,7 +136,7 @@ class Senders:
 
     async def _send_one(self, client: Client) -> None:
         number = next(self._numbers)
-        domains = ["example.com", "example.org"][: 1 + number % 2] + ["dead.test"] * (number % 10 == 0)
+        domains = ["example.com", "example.org"][: 1 + number % 2] + ["dead.test"] * (number % 10 == 1)
         recipients = [f"user{number}@{domain}" for domain in domains]
         replies = await client.hand_over("me@example.net", recipients, content_for(recipients[0]))
         if replies[-1].code == 250:
@@ -144,9 +154,12 @@ def content_for(recipient: Address | str) -> bytes:
 
 
 @asynccontextmanager
-async def relaying(folder: Path, hop: str, **variables: str) -> AsyncIterator[Served]:
-    """The relay, which is killed at the end if it still runs."""
-    scene = serving(folder, CONFIGURATION.format(hop=hop), ready=True, listens=True, **variables)
+async def relaying(
+    folder: Path, hop: str, *, min_free_space: str = "0", **variables: str
+) -> AsyncIterator[Served]:
+    """The relay, with more variables in its environment; it is killed at the end if it still runs."""
+    configuration = CONFIGURATION.format(hop=hop, min_free_space=min_free_space)
+    scene = serving(folder, configuration, ready=True, listens=True, **variables)
     served = await trio.to_thread.run_sync(scene.__enter__)
     try:
         yield served

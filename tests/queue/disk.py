@@ -1,9 +1,14 @@
-"""File systems in which one call fails, or all are written down."""
+"""File systems in which one call fails, or all are written down; a disk that fails for a whole process."""
 
 from __future__ import annotations
 
 import errno
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from harakapy.queue import FileSystem, FreeSpace
 
@@ -51,3 +56,14 @@ class FailingFileSystem(FileSystem):
         self.calls.append(name)
         if name == self.failing:
             raise OSError(self.error, f"{name} failed as told")
+
+
+def failing_disk(folder: Path) -> Path:
+    """A library to be preloaded: see ``failing_disk.c``. The test is skipped where none can be made."""
+    compiler = shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("needs a C compiler and a preloading linker")
+    library = folder / "failing_disk.so"
+    source = Path(__file__).with_name("failing_disk.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    return library

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,26 +12,15 @@ import trio
 from harakapy.log import silent_logger
 from harakapy.queue import Count, Selection, SqliteStore
 
+from .disk import failing_disk
+
 ROOT = Path(__file__).parents[2]
-COMPILER = shutil.which("cc")
-
-
-@pytest.fixture(scope="session")
-def failing_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if COMPILER is None or sys.platform != "linux":
-        pytest.skip("needs a C compiler and a preloading linker")
-    library = tmp_path_factory.mktemp("disk") / "failing_disk.so"
-    source = Path(__file__).with_name("failing_disk.c")
-    subprocess.run([COMPILER, "-shared", "-fPIC", "-o", library, source], check=True)
-    return library
 
 
 @pytest.mark.parametrize(("how", "error"), [("sync", "StoreUnavailable"), ("write", "StoreFull")])
-async def test_a_disk_that_fails_means_later(
-    failing_disk: Path, tmp_path: Path, how: str, error: str
-) -> None:
+async def test_a_disk_that_fails_means_later(tmp_path: Path, how: str, error: str) -> None:
     control = tmp_path / "control"
-    environment = {**os.environ, "LD_PRELOAD": str(failing_disk), "FAILING_DISK": str(control)}
+    environment = {**os.environ, "LD_PRELOAD": str(failing_disk(tmp_path)), "FAILING_DISK": str(control)}
     command = [sys.executable, "-m", "tests.queue.failing_process", str(tmp_path / "queue"), how]
     result = await trio.run_process(
         command, cwd=ROOT, env=environment, capture_stdout=True, capture_stderr=True
