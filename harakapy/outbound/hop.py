@@ -307,9 +307,10 @@ def _unescaped(text: str) -> str:
 def _checked_host(host: str) -> str:
     if _is_address(host):
         return str(ipaddress.ip_address(host))
-    if re.fullmatch(r"[0-9.]+", host):
+    name = to_ascii(host)  # which makes digits of some other characters
+    if re.fullmatch(r"[0-9.]+", name):
         raise ValueError(f"{host!r} is neither an address nor a name")
-    return to_ascii(host)
+    return name
 
 
 def _check_path(path: str, port: int, protocol: Protocol) -> None:

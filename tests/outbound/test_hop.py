@@ -66,6 +66,7 @@ def test_next_hop_is_read(text: str, hop: NextHop) -> None:
         ("host:smtp", "no valid host and port"),
         ("host:٢٥", "no valid host and port"),
         ("1.2.3", "neither an address nor a name"),
+        ("smtp://\u00b9", "neither an address nor a name"),
         ("a..b", "is malformed"),
         ("-a.example", "is malformed"),
         ("smtp://", "either a host or the path"),
