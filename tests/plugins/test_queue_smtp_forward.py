@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import pytest
 import trio
 
-from harakapy import DENY, DENYSOFT, ConfigError, NextHop, Verdict
+from harakapy import DENY, DENYSOFT, ConfigError, Connection, NextHop, Plugin, Verdict, hookimpl
 from harakapy.config import validate_plugin
 from harakapy.plugins.queue_smtp_forward import QueueSmtpForward, QueueSmtpForwardConfig
-from harakapy.queue import MemoryStore, StoreFull
+from harakapy.queue import DeliveryKey, MemoryStore, StoreFull, StoreUnavailable
 from tests.outbound.hosts import playing
 from tests.outbound.scene import MESSAGE, Mailbox, is_worked_off, receiving, wall_clock
 
@@ -246,6 +247,51 @@ async def test_what_cannot_be_kept_is_sent_again_rather_than_lost(tmp_path: Path
         assert (await scene.send("you@example.com")).code == 250  # there is nothing to keep
         reply = await scene.send("you@example.com", "full@example.com")
         assert str(reply) == "452 4.3.1 Insufficient system storage, try again later"
+
+
+class Forgetful(MemoryStore):
+    """A queue that does not take what became of mail when it is told for the first time."""
+
+    told = 0
+
+    async def record(self, *arguments: Any, **named: Any) -> frozenset[DeliveryKey]:
+        self.told += 1
+        if self.told == 1:
+            raise StoreUnavailable("a disk error")
+        return await super().record(*arguments, **named)
+
+
+async def test_what_became_of_the_rest_is_written_down_however_long_it_takes(tmp_path: Path) -> None:
+    mailbox, postbox, store = Mailbox(judging(nobody=NO_USER)), Mailbox(), Forgetful()
+    async with receiving(tmp_path / "a", mailbox) as hop, receiving(tmp_path / "b", postbox) as way_back:
+        plugin = QueueSmtpForward(routes={"example.com": hop})
+        async with passing(tmp_path, plugin, store=store, outbound={"relay_host": way_back}) as scene:
+            assert (await scene.send("you@example.com", "nobody@example.com")).code == 250
+            await postbox.wait_for(1)
+            await is_worked_off(scene.server)
+    assert store.told > 1
+    assert mailbox.connections == 1  # nobody was tried again
+
+
+class Hold(Plugin):
+    """Holds each message back for some time, as FUTURERELEASE can."""
+
+    @hookimpl
+    def hook_data_post(self, connection: Connection) -> None:
+        transaction = connection.transaction
+        assert transaction is not None
+        transaction.mail_params = replace(transaction.mail_params, hold_for=1)
+
+
+async def test_a_message_that_is_to_wait_waits_in_the_queue(tmp_path: Path) -> None:
+    mailbox = Mailbox()
+    async with receiving(tmp_path, mailbox) as hop, passing(tmp_path, Hold(), forward(hop)) as scene:
+        assert (await scene.send("a@example.com", "b@example.com")).code == 250
+        assert mailbox.mails == []
+        assert await scene.waiting() == 2
+        await mailbox.wait_for(1)
+        await is_worked_off(scene.server)
+    assert mailbox.mails[0].recipients == ["a@example.com", "b@example.com"]
 
 
 async def test_mail_without_a_next_hop_is_left_to_other_plugins(tmp_path: Path) -> None:
