@@ -1,8 +1,8 @@
 """Our own load, where smtp-source has none: ``python -m tests.benchmarks.generator --help``.
 
 Sessions are generators of Python that yield whenever they must wait for their socket; one loop over epoll
-drives all. That takes a fraction of what any server takes for the same messages. What it prints is one line of
-JSON: messages, seconds from the first connection to the last reply.
+drives all. That takes a fraction of what any server takes for the same messages. What it prints is one line
+of JSON: messages, seconds from the first connection to the last reply.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Refused(Exception):
 class Order:
     """What is to be sent, and how far it is; shared by all sessions.
 
-    ``mark`` is called for the number of each message that was acknowledged.
+    Messages go to the addresses of ``to`` in turn; with more than one recipient each, their numbers stand
+    before the address. ``mark`` is called for the number of each message that was acknowledged.
     """
 
     port: int
@@ -42,16 +43,24 @@ class Order:
     is_kept: bool
     is_pipelined: bool
     tls: ssl.SSLContext | None
-    sender: str = "sender@example.com"
-    recipients: tuple[str, ...] = ("recipient@example.com",)
+    to: tuple[str, ...] = ("recipient@example.com",)
+    recipients: int = 1
     mark: Callable[[int], None] | None = None
     given: int = 0
     acknowledged: int = 0
-    envelope: bytes = field(init=False)
+    _envelopes: list[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
-        rcpt = "".join(f"RCPT TO:<{recipient}>\r\n" for recipient in self.recipients)
-        self.envelope = f"MAIL FROM:<{self.sender}>\r\n{rcpt}DATA\r\n".encode()
+        self._envelopes = [self._make_envelope(address) for address in self.to]
+
+    def _make_envelope(self, address: str) -> bytes:
+        numbers = [""] if self.recipients == 1 else map(str, range(self.recipients))
+        rcpt = "".join(f"RCPT TO:<{number}{address}>\r\n" for number in numbers)
+        return f"MAIL FROM:<sender@example.com>\r\n{rcpt}DATA\r\n".encode()
+
+    def envelope(self, number: int) -> bytes:
+        """The commands before the content of this message."""
+        return self._envelopes[number % len(self._envelopes)]
 
     def take(self) -> int | None:
         """The number of the next message; None if all are given out."""
@@ -114,7 +123,7 @@ class Session:
     def _send_plain(self) -> Wait:
         order = self._order
         while (number := order.take()) is not None:
-            for line in order.envelope.splitlines(keepends=True):
+            for line in order.envelope(number).splitlines(keepends=True):
                 yield from self._say(line, 354 if line == b"DATA\r\n" else 250)
             yield from self._say(order.message(number), 250)
             order.acknowledge(number)
@@ -124,15 +133,16 @@ class Session:
     def _send_pipelined(self) -> Wait:
         """The content of one message and the envelope of the next go together (RFC 2920 3.1)."""
         order = self._order
-        expected = [250] * (1 + len(order.recipients)) + [354]
+        expected = [250] * (1 + order.recipients) + [354]
         number = order.take()
         if number is None:
             return
-        yield from self._send(order.envelope)
+        yield from self._send(order.envelope(number))
         yield from self._expect(*expected)
         while number is not None:
             following = order.take()
-            yield from self._send(order.message(number) + (b"" if following is None else order.envelope))
+            envelope = b"" if following is None else order.envelope(following)
+            yield from self._send(order.message(number) + envelope)
             yield from self._expect(250)
             order.acknowledge(number)
             if following is not None:
@@ -188,7 +198,9 @@ def send_all(order: Order, sessions: int) -> float:
     running: dict[int, tuple[Wait, Session]] = {}
     began = time.perf_counter()
 
-    def advance(descriptor: int, script: Wait, session: Session, register: Callable[[int, int], None]) -> None:
+    def advance(
+        descriptor: int, script: Wait, session: Session, register: Callable[[int, int], None]
+    ) -> None:
         try:
             register(session.sock.fileno(), next(script))
         except StopIteration:
@@ -228,14 +240,12 @@ def main(arguments: list[str]) -> int:
         is_kept=told.kept,
         is_pipelined=told.pipelined,
         tls=tls,
-        recipients=tuple(told.to) * (1 if len(told.to) > 1 else told.recipients),
+        to=tuple(told.to or ["recipient@example.com"]),
+        recipients=told.recipients,
     )
     if told.acknowledged:
         log = told.acknowledged.open("a", buffering=1)
         order.mark = lambda number: print(number, file=log)
-    if told.recipients > 1:
-        order.recipients = tuple(f"{number}{told.to[0]}" for number in range(told.recipients))
-        order.__post_init__()
     try:
         seconds = send_all(order, told.sessions)
     except (Refused, OSError) as error:
@@ -252,12 +262,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, default=4096, help="octets of content")
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--recipients", type=int, default=1, help="of each message")
-    parser.add_argument("--to", action="append", help="a recipient; default recipient@example.com")
+    parser.add_argument("--to", action="append", help="recipient@example.com unless told; repeated: in turn")
     parser.add_argument("--kept", action="store_true", help="keep connections for further messages")
     parser.add_argument("--pipelined", action="store_true")
     parser.add_argument("--starttls", action="store_true")
     parser.add_argument("--acknowledged", type=Path, help="append the numbers of messages taken to this file")
-    parser.set_defaults(to=None)
     return parser
 
 
