@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,7 +13,9 @@ from harakapy.cli.configuration import MAILDIR, chosen_file, config_option, sett
 from harakapy.config import ListenSettings, Settings
 from harakapy.net import Endpoint, EndpointError
 from harakapy.process import Server
+from harakapy.process.handover import Handover
 from harakapy.process.run import run
+from harakapy.process.supervisor import Supervisor
 
 
 @click.command("serve")
@@ -27,17 +31,21 @@ def command(file: Path | None, addresses: tuple[str, ...]) -> None:
     """Run the mail server in the foreground.
 
     Without a configuration it listens on 127.0.0.1:2525, takes mail for localhost and this host's own name
-    into a Maildir, and relays for nobody. SIGTERM stops it orderly, SIGHUP reloads the configuration.
+    into a Maildir, and relays for nobody. SIGTERM stops it orderly, SIGHUP reloads the configuration; with
+    several workers, SIGUSR2 restarts it without refusing a connection.
     """
     path = chosen_file(file)
     with told_errors():
         settings = _settings(path, addresses)
         server = Server(settings)
-        run(
-            server,
-            lambda: _settings(path, addresses),
-            when_ready=None if path else lambda: _introduce(server),
-        )
+        load = partial(_settings, path, addresses)
+        when_ready = None if path else partial(_introduce, server)
+        handover = Handover.received()
+        if settings.worker_count > 1 or handover is not None:
+            check = [sys.executable, "-m", "harakapy", "check", "-c", str(path)] if path else []
+            Supervisor(server, load, rehearsal=check, handover=handover, when_ready=when_ready).run()
+        else:
+            run(server, load, when_ready=when_ready)
 
 
 def _settings(file: Path | None, addresses: tuple[str, ...]) -> Settings:

@@ -17,7 +17,7 @@ import secrets
 import tempfile
 from typing import Final, Self
 
-__all__ = ["Column", "CountBoard"]
+__all__ = ["Column", "CountBoard", "anonymous_file"]
 
 BUCKET: Final = 16  # sites; reading one takes a microsecond
 ROOM: Final = 4  # slots for each connection: a bucket of 16 then overflows once in a million
@@ -43,7 +43,7 @@ class CountBoard:
     @classmethod
     def create(cls, columns: int, connections: int) -> Self:
         """A new board, with nothing counted. Raises OSError."""
-        fd = _anonymous_file()
+        fd = anonymous_file()
         os.ftruncate(fd, WORD * (1 + columns * _column_words(connections)))
         board = cls(fd, columns, connections)
         board._words[0] = secrets.randbits(64) | 1
@@ -112,8 +112,8 @@ def _column_words(connections: int) -> int:
     return 1 + (2 * BUCKET << _bucket_bits(connections))
 
 
-def _anonymous_file() -> int:
-    """A file that ends with the last process that has it."""
+def anonymous_file() -> int:
+    """A new file that ends with the last process that has it. Raises OSError."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("harakapy", os.MFD_CLOEXEC)
     with tempfile.TemporaryFile() as file:

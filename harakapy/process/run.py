@@ -27,27 +27,33 @@ def run(
 
     ``when_ready`` is called once connections are accepted. Raises what `Server.serve` raises.
     """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_YOUNG_OBJECTS, 20, 100)
+    calm_collector()
     try:
         trio.run(_run, server, load, when_ready)
     finally:
         server.log.output.sink.close()
 
 
+def calm_collector() -> None:
+    """Set the garbage collector so that it leaves alone what is there to stay."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(GC_YOUNG_OBJECTS, 20, 100)
+
+
 async def _run(server: Server, load: Callable[[], Settings], when_ready: Callable[[], None] | None) -> None:
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
-        await nursery.start(_write_log, server.log.output.sink)
+        await nursery.start(write_log, server.log.output.sink)
         await nursery.start(_heed_signals, server, load)
         try:
             async with server.running():
                 if when_ready is not None:
                     when_ready()
-                _tell_manager(server, READY)
+                tell_manager(server, READY)
                 await server.wait_stopped()
-                _tell_manager(server, STOPPING)
+                tell_manager(server, STOPPING)
         except Exception as error:  # noqa: BLE001  # raised again below, outside the nursery
             failure = error
         nursery.cancel_scope.cancel()
@@ -75,31 +81,42 @@ async def _heed_signals(
 
 
 def _reload(server: Server, load: Callable[[], Settings]) -> None:
-    """Read the settings anew; broken ones change nothing."""
-    _tell_manager(server, reloading())
+    tell_manager(server, reloading())
+    reload_settings(server, load)
+    reopen_log(server)
+    tell_manager(server, READY)
+
+
+def reload_settings(server: Server, load: Callable[[], Settings]) -> bool:
+    """Read the settings anew; whether they are in force: broken ones change nothing."""
     try:
         server.reload(load())
     except (ConfigError, OSError) as error:
         server.log.error("settings not reloaded, the old ones stay in force", problem=str(error))
-    else:
-        server.log.notice("settings reloaded")
+        return False
+    server.log.notice("settings reloaded")
+    return True
+
+
+def reopen_log(server: Server) -> None:
+    """Go on in the log file that has the name now."""
     target = server.log.output.sink.target
     if isinstance(target, LogFile):
         try:
             target.reopen()  # it may have been rotated away
         except OSError as error:
             server.log.error("log file not opened again, the old one stays in use", problem=str(error))
-    _tell_manager(server, READY)
 
 
-def _tell_manager(server: Server, state: str) -> None:
+def tell_manager(server: Server, state: str) -> None:
+    """Tell the service manager how we are; if it does not listen, the log."""
     try:
         notify(state)
     except OSError as error:
         server.log.warn("the service manager could not be told", state=state, error=str(error))
 
 
-async def _write_log(sink: Sink, *, task_status: trio.TaskStatus[None]) -> None:
+async def write_log(sink: Sink, *, task_status: trio.TaskStatus[None]) -> None:
     """Write log lines in batches, in a thread: a terminal or a pipe may block."""
     woken = trio.Event()
     token = trio.lowlevel.current_trio_token()

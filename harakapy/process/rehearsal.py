@@ -1,0 +1,52 @@
+"""Whether a server could be started as it is installed and configured now."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from typing import IO, Final
+
+__all__ = ["Rehearsal"]
+
+MAX_TEXT: Final = 4000  # octets of what the command says, its end; picked
+
+
+class Rehearsal:
+    """Runs a command beside us, which says by its exit status whether all is well."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        """An empty command is one that says yes."""
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+        self._output: IO[bytes] | None = None
+        self._is_passed = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has begun, and its end is not known yet."""
+        return self._process is not None
+
+    def begin(self) -> None:
+        """Start the command. Raises OSError."""
+        if not self._command:
+            self._is_passed = True
+            return
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the command has ended
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._output
+        )
+
+    def ended(self) -> str | None:
+        """ "" if all is well, else what is wrong; told once. None if that is not known, or was told."""
+        if self._is_passed:
+            self._is_passed = False
+            return ""
+        if self._process is None or self._output is None or self._process.poll() is None:
+            return None
+        status, self._process = self._process.returncode, None
+        with self._output as output:
+            size = output.seek(0, 2)
+            output.seek(max(0, size - MAX_TEXT))
+            text = output.read().decode(errors="replace").strip()
+        return "" if status == 0 else text or f"the check ended with {status}"

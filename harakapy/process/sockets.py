@@ -1,0 +1,135 @@
+"""The listening sockets of a server with several workers: bound once, and shared out."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from harakapy.config import ListenSettings, Settings
+from harakapy.net import Endpoint, Listener, open_listeners
+
+__all__ = ["Sockets"]
+
+NumberedListener = tuple[int, Listener]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A listener, and what it was made for: an address of the settings, and which of its copies it is.
+
+    Copies listen at the same ports, and the kernel spreads clients among them.
+    """
+
+    address: str
+    copy: int
+    listener: Listener
+
+
+class Sockets:
+    """All of them, in the order of the settings."""
+
+    def __init__(self, bound: Iterable[_Bound], tables: Sequence[ListenSettings]) -> None:
+        self._bound = tuple(bound)
+        self._tables = tables
+
+    @classmethod
+    def open(cls, settings: Settings, *, before: Sockets | None = None) -> Self:
+        """Open what the settings want, but for what there was ``before``, which is taken over as it is.
+
+        What is not wanted any more is closed. Raises ListenError.
+        """
+        taken = before._bound if before is not None else ()
+        bound: list[_Bound] = []
+        try:
+            for listen in settings.listen:
+                known = [each for each in taken if each.address == listen.address]
+                bound += known or _open(listen, settings.worker_count if settings.reuseport else 1)
+        except Exception:
+            _close(each for each in bound if each not in taken)
+            raise
+        _close(each for each in taken if each not in bound)
+        return cls(bound, settings.listen)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where they listen, each once."""
+        return tuple(each.listener.endpoint for each in self._bound if each.copy == 0)
+
+    def share_of(self, worker: int, workers: int) -> tuple[NumberedListener, ...]:
+        """What one of so many workers accepts from, each with the number of its ``[[listen]]`` table.
+
+        A socket that has copies goes to as few workers as possible, but to one at least: what the kernel
+        gives to a copy that nobody has would wait for ever.
+        """
+        share: list[NumberedListener] = []
+        for number, listen in enumerate(self._tables):
+            copies = [each for each in self._bound if each.address == listen.address]
+            count = 1 + max(each.copy for each in copies)
+            for each in copies:
+                if worker % count == each.copy or each.copy % workers == worker:
+                    # Without the identity of a unix socket's file, which is not a worker's to remove.
+                    share.append((number, replace(each.listener, file_identity=None)))
+        return tuple(share)
+
+    def close(self) -> None:
+        """Stop listening, as far as this process is concerned; files of unix sockets are removed."""
+        _close(self._bound)
+
+    def forget_but(self, share: Iterable[NumberedListener]) -> None:
+        """Close those that are not in a worker's share, in this process only."""
+        kept = {listener.socket for _, listener in share}
+        for each in self._bound:
+            if each.listener.socket not in kept:
+                each.listener.socket.close()
+
+    def described(self) -> list[dict[str, Any]]:
+        """What `restored` needs in a process that has the same descriptors."""
+        return [
+            {
+                "address": each.address,
+                "copy": each.copy,
+                "fd": each.listener.socket.fileno(),
+                "host": each.listener.endpoint.host,
+                "port": each.listener.endpoint.port,
+                "path": each.listener.endpoint.path,
+                "file": each.listener.file_identity,
+            }
+            for each in self._bound
+        ]
+
+    @classmethod
+    def restored(cls, description: Iterable[dict[str, Any]]) -> Self:
+        """The sockets of a description, to be handed to `open` as those there were before."""
+        return cls(map(_restored, description), ())
+
+
+def _open(listen: ListenSettings, copies: int) -> list[_Bound]:
+    endpoint = Endpoint.parse(listen.address)
+    mode = None if listen.socket_mode is None else int(listen.socket_mode, 8)
+    is_shared = copies > 1 and bool(endpoint.host)
+    first = open_listeners([endpoint], socket_mode=mode, is_shared=is_shared)
+    bound = [_Bound(listen.address, 0, listener) for listener in first]
+    try:
+        for copy in range(1, copies if is_shared else 1):
+            again = open_listeners([listener.endpoint for listener in first], is_shared=True)
+            bound += [_Bound(listen.address, copy, listener) for listener in again]
+    except Exception:
+        _close(bound)
+        raise
+    return bound
+
+
+def _close(bound: Iterable[_Bound]) -> None:
+    for each in bound:
+        each.listener.close()
+
+
+def _restored(described: dict[str, Any]) -> _Bound:
+    listening = socket.socket(fileno=described["fd"])
+    listening.setblocking(False)
+    endpoint = Endpoint(described["host"], described["port"], described["path"])
+    identity = described["file"]
+    listener = Listener(endpoint, listening, tuple(identity) if identity else None)
+    return _Bound(described["address"], described["copy"], listener)

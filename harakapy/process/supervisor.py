@@ -1,0 +1,431 @@
+"""``harakapy serve`` with several workers: the process that starts them, and starts them again.
+
+Theory of operation. The supervisor loads everything, binds the sockets, gives up the rights of root, has
+plugins answer hook_init_master, and forks a worker for each post. It has no event loop and no threads, so a
+fork copies nothing that is in the middle of something; modules are imported once, and workers share the
+memory of what does not change. (To start each worker by exec would cost half a second of work and its own
+copy of all.) From then on it waits: for signals, for what workers say, for one to die, for the moment to
+start one again. It handles no mail, so there is little in it that could fail.
+
+A rolling restart is an exec of the supervisor in its own process (`harakapy.process.handover`), once a check
+has found nothing wrong with what would be started. New workers are forked from what is loaded then, and
+accept from the same sockets as the old ones; when all of them are ready, the old ones are told to give way.
+The worker that delivers comes when the old one has gone: the queue is patient, and there is one control
+socket.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from functools import partial
+from typing import Final, NoReturn
+from uuid import uuid4
+
+import trio
+
+from harakapy.config import Settings
+from harakapy.hooks import HookFault
+from harakapy.log import Turns
+from harakapy.net import CountBoard
+from harakapy.process.backoff import Backoff
+from harakapy.process.channel import Channel, News, Order
+from harakapy.process.crew import Crew, Worker
+from harakapy.process.handover import Handover
+from harakapy.process.notify import READY, STOPPING, reloading
+from harakapy.process.part import Part, Post, Role
+from harakapy.process.privileges import drop_privileges
+from harakapy.process.rehearsal import Rehearsal
+from harakapy.process.run import reload_settings, reopen_log, tell_manager
+from harakapy.process.server import LINGER_S, Server, StartRefused
+from harakapy.process.signals import HEEDED, SignalPipe, blocked_signals, describe_exit
+from harakapy.process.sockets import Sockets
+from harakapy.process.worker import work
+
+__all__ = ["Supervisor"]
+
+OVERDUE_S: Final = 10.0
+"""How long a worker may live beyond all its time limits before it is killed. Picked."""
+
+LOG_PATIENCE_S: Final = 0.05
+"""How long a reader of the log that is stuck may hold us up, each time. Picked."""
+
+LOG_RETRY_S: Final = 0.5  # until lines that such a reader did not take are tried again; picked
+
+
+class Supervisor:
+    """Runs a server in several processes. Made and used in the main thread, outside of any event loop."""
+
+    def __init__(
+        self,
+        server: Server,
+        load: Callable[[], Settings],
+        *,
+        rehearsal: Sequence[str] = (),
+        handover: Handover | None = None,
+        when_ready: Callable[[], None] | None = None,
+    ) -> None:
+        """``load`` reads the settings anew. ``handover`` is what this process had before exec.
+
+        ``rehearsal`` is a command that ends with 0 if what is installed and configured now can be started.
+        ``when_ready`` is called once connections are accepted.
+        """
+        self._server, self._load, self._log = server, load, server.log
+        self._rehearsal = Rehearsal(rehearsal)
+        self._when_ready = when_ready
+        self._selector = selectors.PollSelector()  # nothing of the kernel's that a fork would share
+        self._dead_owners = list(handover.dead_owners) if handover else []
+        self._wakes = tuple(handover.wakes) if handover else _announcements()
+        self._sockets = Sockets.restored(handover.sockets) if handover else Sockets((), ())
+        self._is_taking_over = handover is not None
+        old = [Worker.restored(each) for each in handover.workers] if handover else []
+        self._crew = Crew(server.settings.worker_count, old)
+        self._board = self._open_board(handover)
+        self._backoff = {post: Backoff() for post in self._crew.posts}
+        self._reloading: list[Worker] = []
+        self._reload_order = Order.RELOAD
+        self._is_ready = self._is_stopping = self._is_restart_refused = False
+        self._failure = ""
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT.
+
+        Raises what `Server.serve` raises, or StartRefused if a worker cannot start when the server does.
+        """
+        sink = self._log.output.sink
+        sink.turns = Turns(self._board.fd)
+        try:
+            self._prepare()
+            with sink.batching(_nothing), closing(SignalPipe()) as self._signals:
+                self._selector.register(self._signals.socket, selectors.EVENT_READ, self._heed_signals)
+                for worker in self._crew:
+                    self._listen_to(worker)
+                self._supervise()
+                self._log.notice("stopped")
+        finally:
+            self._end()
+            sink.close()
+        if self._failure:
+            raise StartRefused(self._failure)
+
+    def _open_board(self, handover: Handover | None) -> CountBoard:
+        """A count board, the old one if its shape is the same; else old workers count among themselves."""
+        # Twice as many columns as posts: in a rolling restart, old and new workers count side by side.
+        columns, connections = 2 * len(self._crew.posts), self._server.settings.smtp.max_connections
+        if handover is not None:
+            if handover.board[1:] == [columns, connections]:
+                return CountBoard(handover.board[0], columns, connections)
+            os.close(handover.board[0])
+            for worker in self._crew:
+                worker.column = -1
+        return CountBoard.create(columns, connections)
+
+    def _prepare(self) -> None:
+        """Everything that comes before the first fork. Raises what `Server.serve` raises."""
+        self._sockets = Sockets.open(self._server.settings, before=self._sockets)
+        self._server.addresses = self._sockets.endpoints
+        drop_privileges(self._server.identity)
+        self._server.warn()
+        try:
+            trio.run(self._server.prepare_for_workers)
+        except (StartRefused, HookFault) as error:
+            if not self._is_taking_over:
+                raise
+            self._is_restart_refused = True
+            self._log.crit("restart refused, the old workers go on, none in their place", problem=str(error))
+            tell_manager(self._server, READY)
+        gc.disable()  # it would touch, and so copy, memory that workers share with us
+        gc.collect()
+        gc.freeze()
+
+    def _end(self) -> None:
+        """Let go of everything; workers that still live notice it, and stop."""
+        for worker in self._crew:
+            worker.channel.close()
+        self._sockets.close()
+
+    def _supervise(self) -> None:
+        """The loop."""
+        while self._crew.workers or not (self._is_stopping or self._is_restart_refused):
+            now = time.monotonic()
+            self._fill_posts(now)
+            self._kill_overdue(now)
+            for key, _ in self._selector.select(self._patience_s(now)):
+                key.data()
+            self._bury_dead()
+            self._heed_rehearsal()
+            self._advance()
+            self._log.output.sink.flush(LOG_PATIENCE_S)
+
+    def _patience_s(self, now: float) -> float | None:
+        """How long nothing is to be done unless something happens; None: for ever."""
+        moments = [worker.overdue for worker in self._crew]
+        if not self._is_stopping and not self._is_restart_refused:
+            moments += [self._backoff[post].due for post in self._crew.free_posts()]
+        if self._log.output.sink.pending_octets:
+            moments.append(now + LOG_RETRY_S)
+        moment = min(moments, default=float("inf"))
+        return max(0.0, moment - now) if moment < float("inf") else None
+
+    # Starting.
+
+    def _fill_posts(self, now: float) -> None:
+        if self._is_stopping or self._is_restart_refused:
+            return
+        for post in self._crew.free_posts():
+            if self._backoff[post].due <= now:
+                self._start(post, now)
+
+    def _start(self, post: Post, now: float) -> None:
+        """Fork a worker."""
+        is_inbound = post.role is Role.INBOUND
+        column = self._crew.free_column(self._board.columns)
+        part = Part(
+            post=post,
+            column=self._board.column(column),
+            listeners=self._sockets.share_of(post.number, self._crew.inbound) if is_inbound else (),
+            owner=f"{self._server.settings.hostname}:{os.getpid()}:{uuid4().hex[:8]}",
+            heir_of=tuple(self._dead_owners),
+            announce=partial(_announce, self._wakes[1]) if is_inbound else None,
+        )
+        try:
+            ours, theirs = Channel.pair()
+            with blocked_signals():
+                pid = os.fork()
+                if pid == 0:
+                    self._be_worker(part, theirs, ours)
+        except OSError as error:
+            pause_s = self._backoff[post].died(now, lived_s=0.0)
+            self._log.error("worker not started", post=str(post), error=error, again_in_s=pause_s)
+            return
+        theirs.close()
+        worker = Worker(pid, post, ours, column, part.owner, now, heir_of=part.heir_of)
+        self._crew.workers.append(worker)
+        self._listen_to(worker)
+
+    def _be_worker(self, part: Part, channel: Channel, supervisors_end: Channel) -> NoReturn:
+        """Go on as the worker that was forked, which leaves by os._exit: what is above is not its own."""
+        status = 1
+        try:
+            self._signals.leave()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
+            for each in (*(worker.channel for worker in self._crew), supervisors_end):
+                each.close()
+            self._sockets.forget_but(part.listeners)
+            wakes = self._wakes[0] if part.delivers else None
+            status = work(self._server, part, channel, self._load, wakes=wakes)
+        except BaseException as error:  # noqa: BLE001  # it must not come out in the supervisor's code
+            self._log.crit("worker failed", exc_info=error)
+        finally:
+            os._exit(status)
+
+    # What happens.
+
+    def _heed_signals(self) -> None:
+        for number in self._signals.receive():
+            match number:
+                case signal.SIGTERM | signal.SIGINT:
+                    self._stop(signal.Signals(number).name)
+                case signal.SIGHUP:
+                    self._reload()
+                case signal.SIGUSR2:
+                    self._rehearse()
+
+    def _listen_to(self, worker: Worker) -> None:
+        self._selector.register(
+            worker.channel.socket, selectors.EVENT_READ, partial(self._heed_worker, worker)
+        )
+
+    def _heed_worker(self, worker: Worker) -> None:
+        """Take in what a worker has said."""
+        said = worker.channel.receive()
+        if said is None:  # it is about to be dead, which is a matter of its own
+            self._unlisten(worker)
+        for word, text in said or ():
+            match News(word):
+                case News.READY:
+                    worker.is_ready = True
+                    # With its store open, it has ended the leases of those it was told of.
+                    self._dead_owners = [each for each in self._dead_owners if each not in worker.heir_of]
+                case News.RELOADED:
+                    self._reload_next(worker)
+                case News.FAILED:
+                    worker.failure = text
+
+    def _unlisten(self, worker: Worker) -> None:
+        with suppress(KeyError):
+            self._selector.unregister(worker.channel.socket)
+
+    def _bury_dead(self) -> None:
+        for worker in self._crew:
+            status = worker.has_ended()
+            if status is not None:
+                self._bury(worker, status)
+
+    def _bury(self, worker: Worker, status: int) -> None:
+        """Forget a dead worker and what it counted; say so, unless it was to leave."""
+        self._heed_worker(worker)  # its last words
+        self._unlisten(worker)
+        worker.channel.close()
+        self._crew.workers.remove(worker)
+        self._reload_next(worker)
+        if worker.column >= 0:
+            self._board.clear(worker.column)
+        if status != 0:
+            self._dead_owners.append(worker.owner)
+        how = describe_exit(status)
+        if worker.is_leaving:
+            self._log.info("worker has left", post=str(worker.post), how=how)
+        elif not self._is_ready and not self._is_taking_over:
+            self._fail(worker, how)
+        elif worker.is_old:
+            self._log.error("old worker died", post=str(worker.post), how=how)
+        else:
+            now = time.monotonic()
+            pause_s = self._backoff[worker.post].died(now, lived_s=now - worker.started)
+            self._log.error("worker died", post=str(worker.post), how=how, again_in_s=pause_s)
+
+    def _fail(self, worker: Worker, how: str) -> None:
+        """A server whose workers cannot start at all does not start."""
+        self._failure = self._failure or worker.failure or f"worker {worker.post} did not start: {how}"
+        self._dismiss_all(Order.STOP)
+
+    def _kill_overdue(self, now: float) -> None:
+        for worker in self._crew:
+            if worker.overdue <= now:
+                self._log.error("worker does not stop, and is killed", post=str(worker.post))
+                worker.overdue = float("inf")
+                with suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGKILL)
+
+    def _advance(self) -> None:
+        """Take the next step of a start: the old may go when the new receive; we are ready when all are."""
+        if self._is_stopping or self._is_restart_refused:
+            return
+        if self._crew.are_ready(Role.INBOUND):
+            for worker in self._crew.old():
+                self._dismiss(worker, Order.GIVE_WAY if worker.post.role is Role.INBOUND else Order.STOP)
+        if not self._is_ready and self._crew.are_ready(Role.INBOUND, Role.OUTBOUND):
+            self._is_ready = True
+            addresses = [str(address) for address in self._server.addresses]
+            self._log.notice("listening", address=addresses, workers=self._crew.inbound)
+            tell_manager(self._server, READY)
+            if self._when_ready is not None:
+                self._when_ready()
+
+    # Stopping.
+
+    def _stop(self, name: str) -> None:
+        if self._is_stopping:
+            self._log.warn("stopping at once", signal=name)
+            self._dismiss_all(Order.CUT)
+            return
+        self._log.notice("stopping", signal=name)
+        tell_manager(self._server, STOPPING)
+        self._dismiss_all(Order.STOP)
+
+    def _dismiss_all(self, order: Order) -> None:
+        self._is_stopping = True
+        self._sockets.close()
+        for worker in self._crew:
+            self._dismiss(worker, order)
+
+    def _dismiss(self, worker: Worker, order: Order) -> None:
+        """Tell a worker to stop; it has all the time that its settings give it, and a little more."""
+        smtp = self._server.settings.smtp
+        worker.is_leaving = True
+        worker.overdue = time.monotonic() + LINGER_S + smtp.shutdown_timeout + smtp.commit_timeout + OVERDUE_S
+        worker.channel.send(order)
+
+    # Reloading: one worker after the other, so that the rest answer if a plugin takes long for it.
+
+    def _reload(self) -> None:
+        if self._is_stopping:
+            return
+        tell_manager(self._server, reloading())
+        is_reloaded = reload_settings(self._server, self._load)
+        reopen_log(self._server)
+        self._reload_order = Order.RELOAD if is_reloaded else Order.REOPEN_LOG
+        has_begun = bool(self._reloading)
+        self._reloading += [worker for worker in self._crew if not worker.is_leaving]
+        if not has_begun:
+            self._reload_first()
+
+    def _reload_first(self) -> None:
+        if self._reloading:
+            self._reloading[0].channel.send(self._reload_order)
+        else:
+            tell_manager(self._server, READY)
+
+    def _reload_next(self, worker: Worker) -> None:
+        """Go on behind a worker that has reloaded, or is dead."""
+        if self._reloading and self._reloading[0] is worker:
+            del self._reloading[0]
+            self._reload_first()
+        elif worker not in self._crew.workers:
+            self._reloading = [each for each in self._reloading if each is not worker]
+
+    # Restarting.
+
+    def _rehearse(self) -> None:
+        """See whether we could be started as things are now, and go on when that is known."""
+        if self._is_stopping or self._rehearsal.is_running:
+            return
+        if self._crew.has_old and not self._is_restart_refused:
+            self._log.warn("not restarted: workers of before the last restart are still here")
+            return
+        self._log.notice("restarting, if nothing is wrong with what is to be started")
+        try:
+            self._rehearsal.begin()
+        except OSError as error:
+            self._log.error("not restarted", problem=str(error))
+
+    def _heed_rehearsal(self) -> None:
+        problem = self._rehearsal.ended()
+        if problem is None or self._is_stopping:
+            return
+        if problem:
+            self._log.error("not restarted, all goes on as it was", problem=problem)
+            return
+        try:
+            self._become_new()
+        except OSError as error:
+            self._log.error("not restarted, all goes on as it was", problem=str(error))
+
+    def _become_new(self) -> NoReturn:
+        """Begin anew in this process. Raises OSError if that cannot be, and then nothing has changed."""
+        tell_manager(self._server, reloading())
+        handover = Handover(
+            sockets=self._sockets.described(),
+            workers=[worker.described() for worker in self._crew],
+            board=(self._board.fd, self._board.columns, self._board.connections),
+            wakes=self._wakes,
+            dead_owners=self._dead_owners,
+        )
+        self._log.notice("restarting")
+        self._log.output.sink.flush(1.0)
+        with blocked_signals():
+            handover.hand_over([sys.executable, *sys.orig_argv[1:]])
+
+
+def _announcements() -> tuple[int, int]:
+    """A pipe, both ends of which never block: what is written while it is full needs no further octet."""
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    return ends
+
+
+def _announce(pipe: int) -> None:
+    with suppress(BlockingIOError):  # full of announcements that nobody has heeded yet
+        os.write(pipe, b"\0")
+
+
+def _nothing() -> None:
+    """The loop writes the log whenever it comes round."""
