@@ -57,7 +57,7 @@ from harakapy.outbound import (
     domain_patterns,
 )
 from harakapy.process import Server
-from harakapy.queue import StoreError, StoreFull, StoreUnavailable
+from harakapy.queue import MemoryStore, StoreError, StoreFull, StoreUnavailable
 from harakapy.smtp import Address, MailParameters, RcptParameters, Reply
 from harakapy.smtp.sasl import (
     CramMd5Credentials,
@@ -74,7 +74,7 @@ __all__ = [
     "NEXT_HOOK", "OK", "Action", "Address", "Bounce", "ConfigError", "Connection", "Content",
     "CramMd5Credentials", "Credentials", "Deferral", "DomainPattern", "Duration", "Ending", "Endpoint",
     "ExternalCredentials", "HMail", "Handover", "Header", "Level", "ListFile", "ListenSettings",
-    "LogRecord", "Logger", "LoginAnswer", "LoginCheck", "MailParameters", "Network", "NextHop",
+    "LogRecord", "Logger", "LoginAnswer", "LoginCheck", "MailParameters", "MemoryStore", "Network", "NextHop",
     "NextHopRoutes", "NextHopTable",
     "NextHopUrls", "Notes", "PasswordCredentials", "PatternFile", "Plugin", "PluginConfig", "Problem",
     "RcptParameters", "Reply", "Results", "ScramCredentials", "ScramSecret", "Server", "Settings", "Size",

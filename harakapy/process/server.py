@@ -249,7 +249,7 @@ class Server:
         if not self.hooks.is_implemented("rcpt"):
             found.append("no plugin answers hook_rcpt: every recipient is refused, unless the client relays")
         if not (self.hooks.is_implemented("queue") or self.hooks.is_implemented("queue_outbound")):
-            found.append("no plugin answers hook_queue: every message is deferred with 451")
+            found.append("no plugin answers hook_queue: mail is deferred with 451, unless the client relays")
         has_submission = any(listen.role == "submission" for listen in self._listen)
         if has_submission and not self.hooks.is_implemented("auth"):
             found.append("no plugin answers hook_auth: nobody can log in at a listener for submission")
