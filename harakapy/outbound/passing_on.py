@@ -106,11 +106,18 @@ def reserve_s(timeout_s: float) -> float:
 async def pass_on(
     outbound: Outbound, connection: Connection, ways: Sequence[Way], *, timeout_s: float
 ) -> Verdict:
-    """Hand the message of the transaction over, keep what must be kept; the verdict for the client."""
+    """Hand the message of the transaction over, keep what must be kept; the verdict for the client.
+
+    Raises ValueError if a recipient is in none of the ways, or in two: its mail would be lost, or doubled.
+    """
     transaction = connection.transaction
     assert transaction is not None, "mail is passed on within a transaction"
     envelope = envelope_of(transaction)
     trials = [_trial(way, envelope) for way in ways]
+    if sorted(str(each) for trial in trials for each in trial.recipients) != sorted(
+        map(str, envelope.rcpt_to)
+    ):
+        raise ValueError("each recipient must be in one of the ways, and in no other one")
     try:
         await outbound.open()  # the queue, without which nothing could be kept
         if not _is_held(envelope):

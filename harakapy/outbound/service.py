@@ -204,10 +204,11 @@ class Outbound:
     async def pass_on(self, connection: Connection, ways: Sequence[Way]) -> Verdict:
         """Hand over the message of the transaction under way; the verdict that follows, for hook_queue.
 
-        ``ways`` say where it goes for which recipients; each should be in one of them. If nobody takes the
-        message, nothing is kept, and the verdict refuses it with the reason. If it was taken for some
-        recipients, the verdict is OK: it waits in the queue for those for whom it was put off, the sender is
-        told for whom it was refused, and of successes as it asked. hook_get_mx says where the queue sends it.
+        ``ways`` say where it goes for which recipients; raises ValueError if one is in none, or in two. If
+        nobody takes the message, nothing is kept, and the verdict refuses it with the reason. If it was taken
+        for some recipients, the verdict is OK: it waits in the queue for those for whom it was put off, the
+        sender is told for whom it was refused, and of successes as it asked. hook_get_mx says where the queue
+        sends it.
 
         The next hops have ``smtp.commit_timeout`` for it, less a fifth or at most 15 seconds, in which the
         queue can keep the rest. A hook that calls this has no other timeout.

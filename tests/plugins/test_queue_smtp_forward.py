@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from harakapy import DENY, DENYSOFT, ConfigError, Connection, NextHop, Plugin, Verdict, hookimpl
+from harakapy import DENY, DENYSOFT, ConfigError, Connection, NextHop, Plugin, Verdict, Way, hookimpl
 from harakapy.config import validate_plugin
 from harakapy.plugins.queue_smtp_forward import QueueSmtpForward, QueueSmtpForwardConfig
 from harakapy.queue import DeliveryKey, MemoryStore, StoreFull, StoreUnavailable
@@ -292,6 +292,29 @@ async def test_a_message_that_is_to_wait_waits_in_the_queue(tmp_path: Path) -> N
         await mailbox.wait_for(1)
         await is_worked_off(scene.server)
     assert mailbox.mails[0].recipients == ["a@example.com", "b@example.com"]
+
+
+class Careless(Plugin):
+    """Forgets all recipients but the first."""
+
+    def __init__(self, hop: str) -> None:
+        super().__init__()
+        self._hop = NextHop.parse(hop)
+
+    @hookimpl
+    async def hook_queue(self, connection: Connection) -> Verdict:
+        transaction = connection.transaction
+        assert transaction is not None
+        ways = [Way((transaction.rcpt_to[0],), (self._hop,))]
+        return await self.server.outbound.pass_on(connection, ways)
+
+
+async def test_no_recipient_can_be_forgotten(tmp_path: Path) -> None:
+    mailbox = Mailbox()
+    async with receiving(tmp_path, mailbox) as hop, passing(tmp_path, Careless(hop)) as scene:
+        assert (await scene.send("a@example.com")).code == 250
+        assert (await scene.send("a@example.com", "b@example.com")).code == 451
+    assert len(mailbox.mails) == 1
 
 
 async def test_mail_without_a_next_hop_is_left_to_other_plugins(tmp_path: Path) -> None:
