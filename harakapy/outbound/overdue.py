@@ -82,7 +82,10 @@ class Overdue:
             outcomes: list[Outcome] = []
             late: list[DeliveryRequest] = []
             unchanged: list[DeliveryKey] = []
+            in_hand = self._schedule.in_hand()  # may be due, too: if the clock was set just now
             for request in requests:
+                if any(delivery.key in in_hand for delivery in request.deliveries):
+                    continue
                 failed = await attempts.give_up(request, self._store.open_content)
                 if failed:
                     outcomes += failed
