@@ -16,7 +16,7 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -25,19 +25,26 @@ import trio
 SMALL_HEAP: Final = 64
 
 
+class Cancellable(Protocol):
+    """What a deadline can end: a cancel scope, or anything else that knows how to end its waiting."""
+
+    def cancel(self) -> None:
+        """End whatever waits; called by the watchdog's task, so it must not wait itself."""
+
+
 class Deadline:
-    """The time at which a cancel scope is cancelled; made by `Watchdog.watch`.
+    """The time at which a cancel scope, or what behaves like one, is cancelled; made by `Watchdog.watch`.
 
     Use it as a context manager or call `close`: an open deadline is kept, and its scope with it.
     """
 
     __slots__ = ("_at", "_look_at", "_scope", "_watchdog", "is_expired")
 
-    def __init__(self, watchdog: "Watchdog", scope: trio.CancelScope) -> None:
+    def __init__(self, watchdog: "Watchdog", scope: Cancellable) -> None:
         self._at = inf
         # When the watchdog will look at us: inf for never, -inf once closed, so that nothing is earlier.
         self._look_at = inf
-        self._scope: trio.CancelScope | None = scope
+        self._scope: Cancellable | None = scope
         self._watchdog = watchdog
         # Whether the deadline came and its scope was cancelled for that reason.
         self.is_expired = False
@@ -92,7 +99,7 @@ class Watchdog:
         self._ticket = count()
         self._nap: trio.CancelScope | None = None
 
-    def watch(self, scope: trio.CancelScope) -> Deadline:
+    def watch(self, scope: Cancellable) -> Deadline:
         """A deadline for ``scope``, not armed yet (at ``math.inf``)."""
         self._open += 1
         return Deadline(self, scope)
