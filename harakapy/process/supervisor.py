@@ -26,27 +26,26 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from typing import Final, NoReturn
-from uuid import uuid4
 
 import trio
 
 from harakapy.config import Settings
 from harakapy.hooks import HookFault
 from harakapy.log import Turns
-from harakapy.net import CountBoard
 from harakapy.process.backoff import Backoff
-from harakapy.process.channel import Channel, News, Order
+from harakapy.process.channel import News, Order
 from harakapy.process.crew import Crew, Worker
 from harakapy.process.handover import Handover
 from harakapy.process.notify import READY, STOPPING, reloading
-from harakapy.process.part import Part, Post, Role
+from harakapy.process.part import Post, Role
 from harakapy.process.privileges import drop_privileges
+from harakapy.process.recruiter import Recruiter
 from harakapy.process.rehearsal import Rehearsal
+from harakapy.process.reload_round import ReloadRound
 from harakapy.process.run import reload_settings, reopen_log, tell_manager
 from harakapy.process.server import LINGER_S, Server, StartRefused
-from harakapy.process.signals import HEEDED, SignalPipe, blocked_signals, describe_exit
+from harakapy.process.signals import SignalPipe, blocked_signals, describe_exit
 from harakapy.process.sockets import Sockets
-from harakapy.process.worker import work
 
 __all__ = ["Supervisor"]
 
@@ -80,16 +79,12 @@ class Supervisor:
         self._rehearsal = Rehearsal(rehearsal)
         self._when_ready = when_ready
         self._selector = selectors.PollSelector()  # nothing of the kernel's that a fork would share
-        self._dead_owners = list(handover.dead_owners) if handover else []
-        self._wakes = tuple(handover.wakes) if handover else _announcements()
-        self._sockets = Sockets.restored(handover.sockets) if handover else Sockets((), ())
         self._is_taking_over = handover is not None
         old = [Worker.restored(each) for each in handover.workers] if handover else []
         self._crew = Crew(server.settings.worker_count, old)
-        self._board = self._open_board(handover)
+        self._recruiter = Recruiter(server, load, self._crew, handover)
         self._backoff = {post: Backoff() for post in self._crew.posts}
-        self._reloading: list[Worker] = []
-        self._reload_order = Order.RELOAD
+        self._round = ReloadRound(partial(tell_manager, server, READY))
         self._is_ready = self._is_stopping = self._is_restart_refused = False
         self._failure = ""
 
@@ -99,7 +94,7 @@ class Supervisor:
         Raises what `Server.serve` raises, or StartRefused if a worker cannot start when the server does.
         """
         sink = self._log.output.sink
-        sink.turns = Turns(self._board.fd)
+        sink.turns = Turns(self._recruiter.board.fd)
         try:
             self._prepare()
             with sink.batching(_nothing), closing(SignalPipe()) as self._signals:
@@ -114,22 +109,11 @@ class Supervisor:
         if self._failure:
             raise StartRefused(self._failure)
 
-    def _open_board(self, handover: Handover | None) -> CountBoard:
-        """A count board, the old one if its shape is the same; else old workers count among themselves."""
-        # Twice as many columns as posts: in a rolling restart, old and new workers count side by side.
-        columns, connections = 2 * len(self._crew.posts), self._server.settings.smtp.max_connections
-        if handover is not None:
-            if handover.board[1:] == [columns, connections]:
-                return CountBoard(handover.board[0], columns, connections)
-            os.close(handover.board[0])
-            for worker in self._crew:
-                worker.column = -1
-        return CountBoard.create(columns, connections)
-
     def _prepare(self) -> None:
         """Everything that comes before the first fork. Raises what `Server.serve` raises."""
-        self._sockets = Sockets.open(self._server.settings, before=self._sockets)
-        self._server.addresses = self._sockets.endpoints
+        sockets = Sockets.open(self._server.settings, before=self._recruiter.sockets)
+        self._recruiter.sockets = sockets
+        self._server.addresses = sockets.endpoints
         drop_privileges(self._server.identity)
         self._server.warn()
         try:
@@ -148,7 +132,7 @@ class Supervisor:
         """Let go of everything; workers that still live notice it, and stop."""
         for worker in self._crew:
             worker.channel.close()
-        self._sockets.close()
+        self._recruiter.sockets.close()
 
     def _supervise(self) -> None:
         """The loop."""
@@ -183,47 +167,14 @@ class Supervisor:
                 self._start(post, now)
 
     def _start(self, post: Post, now: float) -> None:
-        """Fork a worker."""
-        is_inbound = post.role is Role.INBOUND
-        column = self._crew.free_column(self._board.columns)
-        part = Part(
-            post=post,
-            column=self._board.column(column),
-            listeners=self._sockets.share_of(post.number, self._crew.inbound) if is_inbound else (),
-            owner=f"{self._server.settings.hostname}:{os.getpid()}:{uuid4().hex[:8]}",
-            heir_of=tuple(self._dead_owners),
-            announce=partial(_announce, self._wakes[1]) if is_inbound else None,
-        )
         try:
-            ours, theirs = Channel.pair()
-            with blocked_signals():
-                pid = os.fork()
-                if pid == 0:
-                    self._be_worker(part, theirs, ours)
+            worker = self._recruiter.recruit(post, self._signals.leave)
         except OSError as error:
             pause_s = self._backoff[post].died(now, lived_s=0.0)
             self._log.error("worker not started", post=str(post), error=error, again_in_s=pause_s)
             return
-        theirs.close()
-        worker = Worker(pid, post, ours, column, part.owner, now, heir_of=part.heir_of)
         self._crew.workers.append(worker)
         self._listen_to(worker)
-
-    def _be_worker(self, part: Part, channel: Channel, supervisors_end: Channel) -> NoReturn:
-        """Go on as the worker that was forked, which leaves by os._exit: what is above is not its own."""
-        status = 1
-        try:
-            self._signals.leave()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
-            for each in (*(worker.channel for worker in self._crew), supervisors_end):
-                each.close()
-            self._sockets.forget_but(part.listeners)
-            wakes = self._wakes[0] if part.delivers else None
-            status = work(self._server, part, channel, self._load, wakes=wakes)
-        except BaseException as error:  # noqa: BLE001  # it must not come out in the supervisor's code
-            self._log.crit("worker failed", exc_info=error)
-        finally:
-            os._exit(status)
 
     # What happens.
 
@@ -251,10 +202,9 @@ class Supervisor:
             match News(word):
                 case News.READY:
                     worker.is_ready = True
-                    # With its store open, it has ended the leases of those it was told of.
-                    self._dead_owners = [each for each in self._dead_owners if each not in worker.heir_of]
+                    self._recruiter.has_inherited(worker)
                 case News.RELOADED:
-                    self._reload_next(worker)
+                    self._round.done(worker)
                 case News.FAILED:
                     worker.failure = text
 
@@ -274,11 +224,8 @@ class Supervisor:
         self._unlisten(worker)
         worker.channel.close()
         self._crew.workers.remove(worker)
-        self._reload_next(worker)
-        if worker.column >= 0:
-            self._board.clear(worker.column)
-        if status != 0:
-            self._dead_owners.append(worker.owner)
+        self._recruiter.bury(worker, has_failed=status != 0)
+        self._round.is_dead(worker)
         how = describe_exit(status)
         if worker.is_leaving:
             self._log.info("worker has left", post=str(worker.post), how=how)
@@ -314,7 +261,7 @@ class Supervisor:
         if not self._is_ready and self._crew.are_ready(Role.INBOUND, Role.OUTBOUND):
             self._is_ready = True
             addresses = [str(address) for address in self._server.addresses]
-            self._log.notice("listening", address=addresses, workers=self._crew.inbound)
+            self._log.notice("listening", address=addresses)
             tell_manager(self._server, READY)
             if self._when_ready is not None:
                 self._when_ready()
@@ -332,7 +279,7 @@ class Supervisor:
 
     def _dismiss_all(self, order: Order) -> None:
         self._is_stopping = True
-        self._sockets.close()
+        self._recruiter.sockets.close()
         for worker in self._crew:
             self._dismiss(worker, order)
 
@@ -343,33 +290,17 @@ class Supervisor:
         worker.overdue = time.monotonic() + LINGER_S + smtp.shutdown_timeout + smtp.commit_timeout + OVERDUE_S
         worker.channel.send(order)
 
-    # Reloading: one worker after the other, so that the rest answer if a plugin takes long for it.
+    # Reloading.
 
     def _reload(self) -> None:
         if self._is_stopping:
             return
         tell_manager(self._server, reloading())
+        # Whoever is forked from now on has what we have.
         is_reloaded = reload_settings(self._server, self._load)
         reopen_log(self._server)
-        self._reload_order = Order.RELOAD if is_reloaded else Order.REOPEN_LOG
-        has_begun = bool(self._reloading)
-        self._reloading += [worker for worker in self._crew if not worker.is_leaving]
-        if not has_begun:
-            self._reload_first()
-
-    def _reload_first(self) -> None:
-        if self._reloading:
-            self._reloading[0].channel.send(self._reload_order)
-        else:
-            tell_manager(self._server, READY)
-
-    def _reload_next(self, worker: Worker) -> None:
-        """Go on behind a worker that has reloaded, or is dead."""
-        if self._reloading and self._reloading[0] is worker:
-            del self._reloading[0]
-            self._reload_first()
-        elif worker not in self._crew.workers:
-            self._reloading = [each for each in self._reloading if each is not worker]
+        order = Order.RELOAD if is_reloaded else Order.REOPEN_LOG
+        self._round.begin([worker for worker in self._crew if not worker.is_leaving], order)
 
     # Restarting.
 
@@ -401,30 +332,10 @@ class Supervisor:
     def _become_new(self) -> NoReturn:
         """Begin anew in this process. Raises OSError if that cannot be, and then nothing has changed."""
         tell_manager(self._server, reloading())
-        handover = Handover(
-            sockets=self._sockets.described(),
-            workers=[worker.described() for worker in self._crew],
-            board=(self._board.fd, self._board.columns, self._board.connections),
-            wakes=self._wakes,
-            dead_owners=self._dead_owners,
-        )
         self._log.notice("restarting")
         self._log.output.sink.flush(1.0)
         with blocked_signals():
-            handover.hand_over([sys.executable, *sys.orig_argv[1:]])
-
-
-def _announcements() -> tuple[int, int]:
-    """A pipe, both ends of which never block: what is written while it is full needs no further octet."""
-    ends = os.pipe()
-    for end in ends:
-        os.set_blocking(end, False)
-    return ends
-
-
-def _announce(pipe: int) -> None:
-    with suppress(BlockingIOError):  # full of announcements that nobody has heeded yet
-        os.write(pipe, b"\0")
+            self._recruiter.handover().hand_over([sys.executable, *sys.orig_argv[1:]])
 
 
 def _nothing() -> None:
