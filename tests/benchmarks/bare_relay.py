@@ -22,6 +22,7 @@ REPLIES = {
     b"QUIT": b"221 bye\r\n",
 }
 RECORD = b"%c %d %d\n"
+GAP = b"\0"
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +59,7 @@ class Journal:
             if kind == b"D":
                 left.pop(int(number), None)
             else:
-                envelope, _, content = text[end + 1 : at].partition(b"\n\n")
+                envelope, _, content = text[end + 1 : at].partition(GAP)
                 left[int(number)] = Message(int(number), envelope, content)
         return left
 
@@ -85,8 +86,8 @@ class Journal:
             group, self._waiting = self._waiting, []
             parts, self._delivered = self._delivered, []
             for message in group:
-                size = len(message.envelope) + 2 + len(message.content)
-                parts += (RECORD % (b"A", message.number, size), message.envelope, b"\n\n", message.content)
+                size = len(message.envelope) + len(GAP) + len(message.content)
+                parts += (RECORD % (b"A", message.number, size), message.envelope, GAP, message.content)
             await trio.to_thread.run_sync(self._write, parts, bool(group))
             for message in group:
                 message.is_safe.set()

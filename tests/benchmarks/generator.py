@@ -216,13 +216,18 @@ def send_all(order: Order, sessions: int) -> float:
             running[descriptor] = script, session
             advance(descriptor, script, session, poll.register)
 
-    for _ in range(sessions):
-        begin()
-    while running:
-        for descriptor, _ in poll.poll():
-            if descriptor in running:
-                advance(descriptor, *running[descriptor], poll.modify)
-    return time.perf_counter() - began
+    try:
+        for _ in range(sessions):
+            begin()
+        while running:
+            for descriptor, _ in poll.poll():
+                if descriptor in running:
+                    advance(descriptor, *running[descriptor], poll.modify)
+        return time.perf_counter() - began
+    finally:
+        for _, session in running.values():
+            session.sock.close()
+        poll.close()
 
 
 def main(arguments: list[str]) -> int:

@@ -17,7 +17,7 @@ from tests.benchmarks.plot import plot
 from tests.benchmarks.processes import adopt_orphans
 from tests.benchmarks.results import Results, this_machine
 from tests.benchmarks.sink import Stuck
-from tests.benchmarks.table import page
+from tests.benchmarks.table import page, shown
 
 ROUNDS, SECONDS = 3, 3.0
 QUICK_LOADS = "accept-new,accept-kept,accept-1m,relay-kept"
@@ -69,7 +69,7 @@ def measure(
                     continue
                 results.add(load.name, peer.name, sample)
                 _say(
-                    f"round {number}, {load.name}, {peer.name}: {sample.rate:,.0f}/s, {sample.cpu_us:,.0f} us"
+                    f"round {number}, {load.name}, {peer.name}: {shown(sample.rate)}/s, {sample.cpu_us:,.0f} us"
                 )
 
 

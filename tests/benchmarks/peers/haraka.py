@@ -92,6 +92,8 @@ class Haraka(Peer):
             names = ["tls", *names]
             shutil.copy(str(setting.certificate), config / "tls_cert.pem")
             shutil.copy(str(setting.key), config / "tls_key.pem")
+        # Its limit is of all deliveries, not of those to one destination, so it must fit their number.
+        deliveries = DELIVERIES * (1 + len(setting.routes))
         files = {
             "me": "mta.example.org",
             "host_list": "example.com",
@@ -99,7 +101,7 @@ class Haraka(Peer):
             "smtp.ini": f"listen=127.0.0.1:{setting.port}\nnodes=0",
             "connection.ini": _without_limit(),
             "log.ini": "[main]\nlevel=info\ntimestamps=true",
-            "outbound.ini": f"concurrency_max={DELIVERIES}\nenable_tls=false\nlocal_mx_ok=true",
+            "outbound.ini": f"concurrency_max={deliveries}\nenable_tls=false\nlocal_mx_ok=true",
         }
         for name, text in files.items():
             (config / name).write_text(f"{text}\n")
