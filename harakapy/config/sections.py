@@ -260,6 +260,14 @@ class SmtpSettings(Section):
             "for a route to elsewhere, and then we would be an open relay. Postfix refuses them, too."
         ),
     )
+    strict_addresses: bool = Field(
+        False,
+        description=(
+            "Whether an address in MAIL and RCPT must stand in angle brackets, as RFC 5321 4.1.2 has it. "
+            "Scripts and devices forget them, and Postfix, Exim and Haraka do not mind: a mailbox without "
+            "them is taken, too, unless it could be read in two ways."
+        ),
+    )
     max_errors: Count = Field(
         20,
         ge=1,

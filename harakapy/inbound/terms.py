@@ -101,7 +101,9 @@ class Terms:
             greeting=smtp.greeting,
             extensions=frozenset({*OFFERED, *starttls, "SIZE", *offer.keywords}),
             capabilities=(*OFFERED, *starttls, *offer.lines),
-            limits=ServerLimits(max_command_octets=smtp.max_command_length),
+            limits=ServerLimits(
+                max_command_octets=smtp.max_command_length, strict_addresses=smtp.strict_addresses
+            ),
             max_message_octets=smtp.max_message_size,
             max_header_octets=smtp.max_header_size,
             max_header_line_octets=smtp.max_header_line,

@@ -6,7 +6,7 @@ looking at it again. Everything else (quoted local parts, source routes, literal
 domains) takes the slow road, which says what is wrong. Both give the same value for the same path.
 
 More liberal than RFC 5321: an underscore in a domain (such hosts exist, and Postfix takes them) and one dot
-at its end. Dots in a row outside quotes, and a mailbox without angle brackets, are refused.
+at its end. Dots in a row outside quotes are refused, and here a path without angle brackets, too.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ what it matched is known to be good. Every line it does not match is parsed agai
 in order, by code that says what is wrong. Both roads give the same command for the same line.
 
 More liberal than RFC 5321, as its own 4.1.1 and the world ask: spaces after ``FROM:`` and ``TO:`` and at the
-end of a line, verbs in any case, any printable word as the name in HELO and EHLO.
+end of a line, verbs in any case, any printable word as the name in HELO and EHLO, and, unless strict, a
+mailbox without angle brackets where it cannot be anything else.
 """
 
 from __future__ import annotations
@@ -68,6 +69,12 @@ _FROM = re.compile(rb"(?i:MAIL FROM:) *+").match
 _TO = re.compile(rb"(?i:RCPT TO:) *+").match
 # A closing bracket in a quoted local part does not end the path.
 _PATH = re.compile(rb'(<(?:[^">]++|"(?:[^"\\]++|\\.)*+")*+>)(?: ++(.*+))?', re.DOTALL).fullmatch
+# Without brackets: one word that has no place for another, a quoted local part aside, and is no parameter
+# whose value may have an @ in it, which would mean that the path is missing.
+_BARE_PATH = re.compile(
+    rb'((?!(?i:AUTH|ENVID)=)(?:"(?:[^"\\<>]|\\[^<>])*+"|[^ "<>@]++)@[^ "<>@]++|(?i:postmaster))(?: ++(.*+))?',
+    re.DOTALL,
+).fullmatch
 
 _LETTERS = re.compile(rb"[A-Za-z]*+").match
 _HOST = re.compile(r"[!-~]++").fullmatch
@@ -77,13 +84,17 @@ _VERB = re.compile(r"[!-~]++").fullmatch
 
 
 def parse_command(
-    line: bytes, *, extensions: AbstractSet[str] = frozenset(), utf8_allowed: bool = False
+    line: bytes,
+    *,
+    extensions: AbstractSet[str] = frozenset(),
+    utf8_allowed: bool = False,
+    strict_addresses: bool = False,
 ) -> Command:
     """Parse one command line, given without its CRLF.
 
     ``extensions`` are the upper-case keywords offered to the client: parameters of others are refused,
     STARTTLS, AUTH and BDAT without theirs are `Unrecognized`. ``utf8_allowed``: the transaction began with
-    SMTPUTF8, so RCPT may be in UTF-8.
+    SMTPUTF8, so RCPT may be in UTF-8. ``strict_addresses``: a path must stand in angle brackets.
 
     Raises RemoteProtocolError with the reply to give: 500 5.5.2 if there is no verb, 501 or 555 as the
     command and its parameters have it, 553 5.6.7 for UTF-8 that was not asked for.
@@ -91,7 +102,8 @@ def parse_command(
     parse_quickly = _QUICK.get(line[:4].upper())
     if parse_quickly is not None and (command := parse_quickly(line, extensions)) is not None:
         return command
-    return _parse_slowly(line.rstrip(b" "), extensions, utf8_allowed)
+    split = _split_path if strict_addresses else _split_bare_path
+    return _parse_slowly(line.rstrip(b" "), extensions, utf8_allowed, split)
 
 
 def _mail_quickly(line: bytes, extensions: AbstractSet[str]) -> Mail | None:
@@ -134,16 +146,19 @@ _QUICK: Final[dict[bytes, Callable[[bytes, AbstractSet[str]], Command | None]]] 
 }
 
 
-def _parse_slowly(line: bytes, extensions: AbstractSet[str], utf8_allowed: bool) -> Command:
+_Split = Callable[[bytes], tuple[bytes, bytes]]
+
+
+def _parse_slowly(line: bytes, extensions: AbstractSet[str], utf8_allowed: bool, split: _Split) -> Command:
     text = _printable(line)
     verb, _, argument = text.partition(" ")
     if not _VERB(verb):
         raise _refused(500, "5.5.2", "a line must begin with a command")
     verb, argument = verb.upper(), argument.lstrip(" ")
     if verb == "MAIL":
-        return _parse_mail(line, extensions)
+        return _parse_mail(line, extensions, split)
     if verb == "RCPT":
-        return _parse_rcpt(line, extensions, utf8_allowed)
+        return _parse_rcpt(line, extensions, utf8_allowed, split)
     needed = _NEEDED_EXTENSION.get(verb)
     parse = _ARGUMENT_PARSERS.get(verb)
     if parse is None or not (needed is None or needed in extensions):
@@ -164,20 +179,20 @@ def _printable(line: bytes) -> str:
     raise _refused(501 if known else 500, "5.5.2", what)
 
 
-def _parse_mail(line: bytes, extensions: AbstractSet[str]) -> Mail:
+def _parse_mail(line: bytes, extensions: AbstractSet[str], split: _Split) -> Mail:
     start = _FROM(line)
     if start is None:
         raise _syntax("MAIL FROM:<address>")
-    path, rest = _split_path(line[start.end() :])
+    path, rest = split(line[start.end() :])
     params = MailParameters.parse(rest.decode(), extensions=extensions) if rest else NO_MAIL_PARAMETERS
     return Mail(parse_reverse_path(path, utf8=params.smtputf8), params)
 
 
-def _parse_rcpt(line: bytes, extensions: AbstractSet[str], utf8_allowed: bool) -> Rcpt:
+def _parse_rcpt(line: bytes, extensions: AbstractSet[str], utf8_allowed: bool, split: _Split) -> Rcpt:
     start = _TO(line)
     if start is None:
         raise _syntax("RCPT TO:<address>")
-    path, rest = _split_path(line[start.end() :])
+    path, rest = split(line[start.end() :])
     recipient = parse_forward_path(path, utf8=utf8_allowed)
     if not rest:
         return Rcpt(recipient, NO_RCPT_PARAMETERS)
@@ -188,6 +203,12 @@ def _split_path(text: bytes) -> tuple[bytes, bytes]:
     """The path and the parameters; what has no proper end is all path, for the address parser to refuse."""
     found = _PATH(text)
     return (found[1], found[2] or b"") if found else (text, b"")
+
+
+def _split_bare_path(text: bytes) -> tuple[bytes, bytes]:
+    """The same where a mailbox may stand without its brackets, which are added."""
+    found = _BARE_PATH(text)
+    return (b"<" + found[1] + b">", found[2] or b"") if found else _split_path(text)
 
 
 def _word(command: Data | Rset | Quit | StartTls) -> Callable[[str], Command]:

@@ -82,7 +82,7 @@ _CONTENT_END: Final = ContentEnd()
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """Bounds of a line, CRLF included.
+    """Bounds of a line, CRLF included, and how its paths must look.
 
     A longer command is refused if it ends within ``max_auth_octets``, or else ends the session.
     """
@@ -91,6 +91,8 @@ class ServerLimits:
     """RFC 5321 4.5.3.1.4 asks for 512, extensions for some hundreds more each."""
     max_auth_octets: int = 12288
     """For AUTH and the lines of its exchange (RFC 4954 4)."""
+    strict_addresses: bool = False
+    """Whether a path must stand in angle brackets (RFC 5321 4.1.2)."""
 
 
 class ServerProtocol:
@@ -101,8 +103,9 @@ class ServerProtocol:
     """
 
     __slots__ = (
-        "_bound", "_buffer", "_content", "_content_end", "_extensions", "_is_eof", "_limit", "_mail_params",
-        "_outgoing", "_refusal", "_state", "_unanswered", "early_talker", "pending_octets", "pipelined",
+        "_bound", "_buffer", "_content", "_content_end", "_extensions", "_is_eof", "_is_strict", "_limit",
+        "_mail_params", "_outgoing", "_refusal", "_state", "_unanswered", "early_talker", "pending_octets",
+        "pipelined",
     )  # fmt: skip
 
     def __init__(self, limits: ServerLimits, extensions: Iterable[str]) -> None:
@@ -112,6 +115,7 @@ class ServerProtocol:
         self.pending_octets = 0
         self.pipelined = False
         self._limit = limits.max_command_octets - len(b"\r\n")
+        self._is_strict = limits.strict_addresses
         self._bound = max(limits.max_command_octets, limits.max_auth_octets)
         self._buffer = ReceiveBuffer()
         self._state = _GREETING
@@ -248,7 +252,12 @@ class ServerProtocol:
     def _parse(self, line: bytes) -> Command:
         if len(line) > self._limit and line[:5].upper() != b"AUTH ":
             raise refusal.long_line(line)
-        return parse_command(line, extensions=self._extensions, utf8_allowed=self._mail_params.smtputf8)
+        return parse_command(
+            line,
+            extensions=self._extensions,
+            utf8_allowed=self._mail_params.smtputf8,
+            strict_addresses=self._is_strict,
+        )
 
     def _judge(self, command: Command, line: bytes) -> Event:
         """The command, if the table and the few rules that are not in it let it pass."""

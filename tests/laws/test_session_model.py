@@ -54,7 +54,8 @@ MAIL = [
     Say(b"MAIL FROM:<refuse@b.test>\r\n", "MAIL", "refused"),
     Say(b"MAIL FROM:<later@b.test>\r\n", "MAIL", "refused"),
     Say(b"MAIL FROM:<a@b.test> SIZE=99999999999\r\n", "MAIL", "refused"),
-    Say(b"MAIL FROM:a@b.test\r\n", "MAIL", "malformed"),
+    Say(b"MAIL FROM:a@b.test\r\n", "MAIL"),
+    Say(b"MAIL FROM:AUTH=a@b.test\r\n", "MAIL", "malformed"),
     Say(b"MAIL FROM:<a@b.test> WHAT=1\r\n", "MAIL", "malformed"),
 ]
 RCPT = [

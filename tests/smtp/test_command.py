@@ -159,7 +159,6 @@ def test_smtputf8_is_of_no_use_unless_offered() -> None:
     "path",
     [
         "<a@b",
-        "a@b",
         "a@b>",
         "<<a@b>>",
         "<a@b>>",
@@ -185,6 +184,95 @@ def test_smtputf8_is_of_no_use_unless_offered() -> None:
 def test_malformed_path_is_refused_with_the_code_of_its_side(path: str) -> None:
     assert refusal(f"MAIL FROM:{path}") == (501, "5.1.7")
     assert refusal(f"RCPT TO:{path}") == (501, "5.1.3")
+
+
+BARE = [
+    "a@b",
+    "A.b+c@D.test",
+    "_@b",
+    "$A12345@b.test",
+    "customer/department=shipping@b.test",
+    "prvs=0123456789=a@b.test",
+    "mailhost!a@b.test",
+    "a@[127.0.0.1]",
+    "a@[IPv6:2001:db8::1]",
+    "a@xn--bcher-kva.ch",
+    '""@b',
+    '"a b"@c',
+    r'"a\"b\\ SIZE=1"@c',
+    '"a@b"@c',
+    "postmaster",
+    "PostMaster",
+]
+"""Mailboxes that can be nothing else, though they have no angle brackets."""
+
+
+@pytest.mark.parametrize("mailbox", BARE)
+@pytest.mark.parametrize("tail", ["", " ", " SIZE=1", "  NOTIFY=NEVER ", " FOO=<a@b>", " x"])
+@pytest.mark.parametrize("start", ["MAIL FROM:", "RCPT TO:", "rcpt to:  "])
+def test_mailbox_without_brackets_is_read_as_if_it_had_them(start: str, mailbox: str, tail: str) -> None:
+    def outcome(line: str) -> object:
+        try:
+            return parse(line)
+        except RemoteProtocolError as error:
+            return error.reply
+
+    assert outcome(f"{start}{mailbox}{tail}") == outcome(f"{start}<{mailbox}>{tail}")
+
+
+@pytest.mark.parametrize("mailbox", BARE)
+def test_mailbox_without_brackets_is_refused_where_addresses_are_strict(mailbox: str) -> None:
+    for start, enhanced in (("MAIL FROM:", "5.1.7"), ("RCPT TO:", "5.1.3")):
+        with pytest.raises(RemoteProtocolError, match="angle brackets") as caught:
+            parse_command(f"{start}{mailbox}".encode(), strict_addresses=True)
+        assert (caught.value.reply.code, caught.value.reply.enhanced) == (501, enhanced)
+    assert parse_command(b"RCPT TO:<a@b>", strict_addresses=True) == Rcpt(A_AT_B)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "AUTH=a@b",
+        "envid=a@b",
+        "SIZE=10",
+        "a",
+        "a@",
+        "@b",
+        "a @b",
+        "a@ b",
+        "a@b@c",
+        "a@b,c@d",
+        "@x:a@b",
+        "Ann <a@b>",
+        "Ann<a@b>",
+        "a@b<c@d>",
+        '"a@b',
+        '"a"b@c',
+        'a"b"@c',
+        'a."b c"@d',
+        '"<a@b>"@c',
+        "(comment)a@b",
+        "a@b(comment)",
+        "a\\ b@c",
+        "a..b@c",
+        ".a@b",
+        "a@b..c",
+        f"{'a' * 65}@b",
+        f"{'a' * 64}@{'b.' * 127}b",
+    ],
+)
+def test_what_without_brackets_is_no_mailbox_or_could_be_another_is_refused(path: str) -> None:
+    assert refusal(f"MAIL FROM:{path}") == (501, "5.1.7")
+    assert refusal(f"RCPT TO:{path}") == (501, "5.1.3")
+
+
+def test_utf8_without_brackets_must_be_asked_for_as_with_them() -> None:
+    assert parse("MAIL FROM:ü@b SMTPUTF8") == parse("MAIL FROM:<ü@b> SMTPUTF8")
+    assert refusal("MAIL FROM:ü@b") == refusal("MAIL FROM:<ü@b>") == (553, "5.6.7")
+
+
+def test_sender_is_never_the_bare_postmaster() -> None:
+    assert refusal("MAIL FROM:postmaster") == refusal("MAIL FROM:<postmaster>") == (501, "5.1.7")
 
 
 def test_recipient_is_never_null() -> None:
@@ -520,3 +608,5 @@ def test_law_plain_path_is_parsed_alike_on_both_roads(user: str, host: str) -> N
         return
     assert parse(f"MAIL FROM:{path}") == Mail(sender)
     assert parse(f"RCPT TO:{path} ") == Rcpt(recipient)
+    assert parse(f"MAIL FROM:{user}@{host}") == Mail(sender)
+    assert parse(f"RCPT TO: {user}@{host}") == Rcpt(recipient)
