@@ -338,13 +338,16 @@ class Engine:
 
     async def _report(self) -> None:
         """Send the reports that are due, whenever some may be."""
+        self._has_reports.set()  # of what ended before we began
         while True:
-            self._has_reports = trio.Event()
             again = await self.reporter.report_due(self._now())
             wait_s = REPORT_POLL_S if again is None else max(again - self._now(), 0.0)
-            with trio.move_on_after(wait_s):
+            with trio.move_on_after(wait_s) as wait:
                 await self._has_reports.wait()
+                self._has_reports = trio.Event()  # what ends from now on is due later than what we wait for
                 await trio.sleep(max(0.0, self.reporter.report_at(0.0)))
+            if wait.cancelled_caught:
+                self._has_reports.set()  # its reports may be due later than now
 
     async def _give_back(self, requests: Sequence[DeliveryRequest]) -> None:
         """Return to the store what was claimed and not tried."""
