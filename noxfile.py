@@ -60,3 +60,11 @@ def fuzz(session: nox.Session) -> None:
     install(session, "test")
     session.install("atheris", success_codes=[0, 1])  # there is none for every platform; Hypothesis then
     session.run("python", "-m", "tests.fuzz.run", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed and memory beside other servers, see docs/benchmark.md: nox -s bench -- --quick."""
+    install(session, "test")
+    session.install("aiosmtpd")  # a peer; the others come from elsewhere, and are left out if they are not there
+    session.run("python", "-m", "tests.benchmarks.run", *session.posargs)

@@ -116,38 +116,28 @@ class Session:
         if self._order.tls:
             yield from self._start_tls(self._order.tls)
             yield from self._say(b"EHLO client.example.org\r\n", 250)
-        send = self._send_pipelined if self._order.is_pipelined else self._send_plain
-        yield from send()
+        yield from self._send()
         yield from self._say(b"QUIT\r\n", 221)
 
-    def _send_plain(self) -> Wait:
+    def _send(self) -> Wait:
         order = self._order
         while (number := order.take()) is not None:
-            for line in order.envelope(number).splitlines(keepends=True):
-                yield from self._say(line, 354 if line == b"DATA\r\n" else 250)
+            yield from self._give_envelope(order.envelope(number))
             yield from self._say(order.message(number), 250)
             order.acknowledge(number)
             if not order.is_kept:
                 return
 
-    def _send_pipelined(self) -> Wait:
-        """The content of one message and the envelope of the next go together (RFC 2920 3.1)."""
-        order = self._order
-        expected = [250] * (1 + order.recipients) + [354]
-        number = order.take()
-        if number is None:
+    def _give_envelope(self, envelope: bytes) -> Wait:
+        """In one group (RFC 2920 3.1) if that is asked for.
+
+        The content before it could be in that group too, but few clients do so, and not every server stands it.
+        """
+        if self._order.is_pipelined:
+            yield from self._say(envelope, *[250] * (1 + self._order.recipients), 354)
             return
-        yield from self._send(order.envelope(number))
-        yield from self._expect(*expected)
-        while number is not None:
-            following = order.take()
-            envelope = b"" if following is None else order.envelope(following)
-            yield from self._send(order.message(number) + envelope)
-            yield from self._expect(250)
-            order.acknowledge(number)
-            if following is not None:
-                yield from self._expect(*expected)
-            number = following
+        for line in envelope.splitlines(keepends=True):
+            yield from self._say(line, 354 if line == b"DATA\r\n" else 250)
 
     def _start_tls(self, context: ssl.SSLContext) -> Wait:
         yield from self._say(b"STARTTLS\r\n", 220)
@@ -161,11 +151,11 @@ class Session:
             except ssl.SSLWantWriteError:
                 yield WRITE
 
-    def _say(self, data: bytes, code: int) -> Wait:
-        yield from self._send(data)
-        yield from self._expect(code)
+    def _say(self, data: bytes, *codes: int) -> Wait:
+        yield from self._write(data)
+        yield from self._expect(*codes)
 
-    def _send(self, data: bytes) -> Wait:
+    def _write(self, data: bytes) -> Wait:
         rest = memoryview(data)
         while rest:
             try:

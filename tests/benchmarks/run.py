@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str]) -> int:
     """Measure what was asked for, and write it down."""
     told = _parser().parse_args(arguments)
     adopt_orphans()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # either ends the servers, and shows what there is
     try:
         loads = named(told.loads) if told.loads else (named(QUICK_LOADS) if told.quick else LOADS)
         peers, results = _present(_chosen(told.peers))
@@ -36,41 +39,47 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     for name, reason in results.missing.items():
         _say(f"without {name}: {reason}")
-    if told.durable_check:
-        results.extra["durable"] = durable.check(peers, _say)
-    else:
-        rounds = told.rounds or (QUICK_ROUNDS if told.quick else ROUNDS)
-        seconds = told.seconds or (QUICK_SECONDS if told.quick else SECONDS)
-        if told.only_extras is False:
-            measure(peers, loads, Bench(seconds), rounds, results)
-        if told.extras or told.only_extras:
-            results.extra.update(extras.measure(peers, told.queue, told.idle, _say))
+    try:
+        _measure(told, peers, loads, results)
+    except KeyboardInterrupt:
+        _say("interrupted; this is what was measured until then")
     print(page(results))  # noqa: T201
     if told.output:
         _write(results, told.output)
     return int(any(results.failures.values()))
 
 
-def measure(
-    peers: Sequence[Peer], loads: Sequence[Load], bench: Bench, rounds: int, results: Results
+def _measure(
+    told: argparse.Namespace, peers: Sequence[Peer], loads: Sequence[Load], results: Results
 ) -> None:
-    """All rounds of all loads: in each, all peers one after another, in an order of its own."""
-    for number in range(1, rounds + 1):
-        for load in loads:
-            able = [peer for peer in peers if not peer.lacks(load)]
-            for peer in random.sample(able, len(able)):
-                if peer.name in results.failures.get(load.name, {}):
-                    continue
-                try:
-                    sample = bench.measure(peer, load)
-                except (Missing, Failed, Stuck, OSError) as error:
-                    results.fail(load.name, peer.name, str(error))
-                    _say(f"round {number}, {load.name}, {peer.name}: failed: {error}")
-                    continue
+    if told.durable_check:
+        results.extra["Mail after a crash"] = durable.check(peers, _say)
+        return
+    seconds = told.seconds or (QUICK_SECONDS if told.quick else SECONDS)
+    for number in range(told.rounds or (QUICK_ROUNDS if told.quick else ROUNDS)):
+        if not told.only_extras:
+            _say(f"round {number + 1}")
+            measure_round(peers, loads, Bench(seconds), results)
+        if told.output:
+            _write(results, told.output)
+    if told.extras or told.only_extras:
+        results.extra.update(extras.measure(peers, told.queue, told.idle, _say))
+
+
+def measure_round(peers: Sequence[Peer], loads: Sequence[Load], bench: Bench, results: Results) -> None:
+    """All loads, each with all peers one after another, in an order of its own."""
+    for load in loads:
+        failed = results.failures.get(load.name, {})
+        able = [peer for peer in peers if not peer.lacks(load) and peer.name not in failed]
+        for peer in random.sample(able, len(able)):
+            try:
+                sample = bench.measure(peer, load)
+            except (Missing, Failed, Stuck, OSError) as error:
+                results.fail(load.name, peer.name, str(error))
+                _say(f"{load.name}, {peer.name}: failed: {error}")
+            else:
                 results.add(load.name, peer.name, sample)
-                _say(
-                    f"round {number}, {load.name}, {peer.name}: {shown(sample.rate)}/s, {sample.cpu_us:,.0f} us"
-                )
+                _say(f"{load.name}, {peer.name}: {shown(sample.rate)}/s, {shown(sample.cpu_us)} us")
 
 
 def _chosen(names: str) -> list[Peer]:
