@@ -316,16 +316,29 @@ class Outbound:
         if self._works is not None:
             return self._works
         async with self._opening:
-            if self._works is None:
-                if self._nursery is None:
-                    raise StoreUnavailable("the server does not run")
-                store = await self._open_store()
-                await self._inherit(store)
-                self._works = self._assembled(store)
-                self._nursery.start_soon(self._works.watchdog.run)
-                self._nursery.start_soon(self._works.pool.run)
-                await self._nursery.start(self._works.engine.run)
-            return self._works
+            return self._works or await self._begin()
+
+    async def _begin(self) -> Works:
+        """Open the store and start what works on it: all of that or nothing, also for who stops waiting."""
+        if self._nursery is None:
+            raise StoreUnavailable("the server does not run")
+        with trio.CancelScope(shield=True):
+            store = await self._open_store()
+            await self._inherit(store)
+            try:
+                works = self._start(store)
+            except (OSError, ValueError, StoreError) as error:
+                await store.aclose()
+                raise StoreUnavailable(f"the queue is open, but cannot be worked off: {error}") from error
+        return works
+
+    def _start(self, store: Store) -> Works:
+        if self._nursery is None:
+            raise StoreUnavailable("the server has stopped")
+        works = self._works = self._assembled(store)
+        for part in (works.watchdog.run, works.pool.run, works.engine.run):
+            self._nursery.start_soon(part)
+        return works
 
     def _assembled(self, store: Store) -> Works:
         around = Surroundings(
