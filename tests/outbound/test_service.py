@@ -63,6 +63,18 @@ async def test_who_gives_up_while_the_queue_opens_does_not_keep_it_from_working(
         await mailbox.wait_for(1)
 
 
+async def test_who_gives_up_while_leases_of_the_dead_end_leaves_no_second_queue_open(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = SlowToOpen()
+    async with running(store) as outbound:
+        outbound.share(owner="me", heir_of=["predecessor"])
+        with trio.move_on_after(0.05):
+            await outbound.open()
+        await outbound.open()
+        assert store.openings == 1
+
+
 async def test_a_queue_that_opens_after_the_end_is_closed_again(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
