@@ -66,5 +66,5 @@ def fuzz(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure speed and memory beside other servers, see docs/benchmark.md: nox -s bench -- --quick."""
     install(session, "test")
-    session.install("aiosmtpd")  # a peer; the others come from elsewhere, and are left out if they are not there
+    session.install("aiosmtpd")  # a peer; the others come from elsewhere, if they are there
     session.run("python", "-m", "tests.benchmarks.run", *session.posargs)

@@ -131,7 +131,8 @@ class Session:
     def _give_envelope(self, envelope: bytes) -> Wait:
         """In one group (RFC 2920 3.1) if that is asked for.
 
-        The content before it could be in that group too, but few clients do so, and not every server stands it.
+        The content before it could be in that group too, but few clients do so, and not every server takes
+        that well.
         """
         if self._order.is_pipelined:
             yield from self._say(envelope, *[250] * (1 + self._order.recipients), 354)
