@@ -25,10 +25,12 @@ class KeptContents:
     def keep(self, message_id: str, content: Content, *, attempts: int) -> None:
         """Keep a content for so many attempts, if it is in memory already and does not take all the room.
 
-        What is there longest makes room: its attempts wait for something, or will never be made.
+        It is kept as it leaves now: it is its owner's to change and to send again. What is there longest
+        makes room: its attempts wait for something, or will never be made.
         """
-        if content.is_spooled or content.size > self._budget:
+        if content.is_spooled or content.output_size > self._budget:
             return
+        content = Content.from_bytes(b"".join(content.blocks()))
         while content.size > self._left:
             self._let_go(next(iter(self._kept)))
         self._left -= content.size
