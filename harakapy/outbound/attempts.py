@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import trio
+
 from harakapy.hooks import Action as Verb
 from harakapy.hooks import Hooks, IllegalAnswer, Verdict
 from harakapy.log import Logger
@@ -88,17 +90,23 @@ class Attempts:
         self._now = now
         self._learn_route = learn_route
 
-    async def make(self, request: DeliveryRequest, open_content: OpenContent) -> Attempted:
-        """Make one attempt. Raises trio.Cancelled, and IllegalAnswer if the hooks are strict."""
+    async def make(
+        self, request: DeliveryRequest, open_content: OpenContent, scope: trio.CancelScope
+    ) -> Attempted:
+        """Make one attempt. Raises trio.Cancelled, and IllegalAnswer if the hooks are strict.
+
+        Once a host has taken the message, ``scope``, which is around this, is shielded: what is cancelled
+        between that and writing it down is delivered twice.
+        """
         hmail = HMail.of(request, open_content)
         try:
-            return await self._make(hmail, request, open_content)
+            return await self._make(hmail, request, open_content, scope)
         except IllegalAnswer:
             raise
         except Exception as error:  # noqa: BLE001  # mail must outlive any defect of ours
             self._log.crit("delivery failed", uuid=request.message.id, error=str(error), exc_info=error)
         try:
-            attempted = await self._end(hmail, request, Route(failure=_DEFECT))
+            attempted = await self._end(hmail, request, Route(failure=_DEFECT), scope)
         except IllegalAnswer:
             raise
         except Exception as error:  # noqa: BLE001  # nor when the defect is in what comes after an attempt
@@ -125,7 +133,9 @@ class Attempts:
         except StoreError as error:
             self._log.error("no report of a delay", uuid=message.id, problem=str(error))
 
-    async def _make(self, hmail: HMail, request: DeliveryRequest, open_content: OpenContent) -> Attempted:
+    async def _make(
+        self, hmail: HMail, request: DeliveryRequest, open_content: OpenContent, scope: trio.CancelScope
+    ) -> Attempted:
         verdict = await self._hooks.send_email(hmail)
         if verdict.action is Verb.DELAY:
             return _put_off(request, self._now() + _seconds(verdict))
@@ -133,7 +143,7 @@ class Attempts:
             return Attempted(expired)
         route = await self._route(hmail, request)
         if route.failure is not None:
-            return await self._end(hmail, request, route)
+            return await self._end(hmail, request, route, scope)
         self._learn_route(request.deliveries[0].destination, route)
         try:
             content = await open_content(request.message.id)
@@ -146,10 +156,15 @@ class Attempts:
             self._log.error("content cannot be read now", uuid=request.message.id, problem=str(error))
             return _put_off(request, self._now() + STORE_PAUSE_S)
         with content:
-            return await self._end(hmail, request, route, content)
+            return await self._end(hmail, request, route, scope, content)
 
     async def _end(
-        self, hmail: HMail, request: DeliveryRequest, route: Route, content: Content | None = None
+        self,
+        hmail: HMail,
+        request: DeliveryRequest,
+        route: Route,
+        scope: trio.CancelScope,
+        content: Content | None = None,
     ) -> Attempted:
         """Go the way, if there is one, and conclude what it came to."""
         if content is None or route.failure is not None:
@@ -159,6 +174,7 @@ class Attempts:
             endings = await self._courier.carry(
                 request.envelope, content, route, deliver_by=request.message.deliver_by
             )
+            scope.shield = any(ending.is_delivered for ending in endings)
         outcomes = await self._conclusion.conclude(hmail, request, endings, route)
         feedback = sum_up(ending.judgement for ending in endings)
         return Attempted(outcomes, feedback=feedback, dead_until=route.retry_at or 0.0)

@@ -214,7 +214,7 @@ class Engine:
 
     async def _deliver_one(self, start: Start, scope: trio.CancelScope) -> None:
         request = start.request
-        attempted = await self.attempts.make(request, self._open_content)
+        attempted = await self.attempts.make(request, self._open_content, scope)
         self._kept.attempted(request.message.id)
         scope.shield = True
         try:

@@ -7,9 +7,9 @@ from pathlib import Path
 import trio
 import trio.testing
 
-from harakapy import DENY
-from harakapy.queue import MemoryStore
-from tests.outbound.scene import MESSAGE, NOWHERE, Relaying, sending
+from harakapy import DENY, Plugin, hookimpl
+from harakapy.queue import MemoryStore, Selection
+from tests.outbound.scene import MESSAGE, NOWHERE, Mailbox, Relaying, receiving, sending
 
 
 class Kept(MemoryStore):
@@ -46,3 +46,27 @@ async def test_reports_that_another_process_has_left_are_sent_soon(tmp_path: Pat
     async with sending(tmp_path, relaying, store=store, outbound=terms) as server:
         await server.outbound.open()
         await reports_in(relaying, 1)
+
+
+async def test_what_was_delivered_is_written_down_also_if_a_plugin_is_slow_and_the_server_ends(
+    tmp_path: Path,
+) -> None:
+    class Slow(Plugin):
+        began = trio.Event()
+
+        @hookimpl
+        async def hook_delivered(self) -> None:
+            self.began.set()
+            await trio.sleep(0.2)
+
+    mailbox, store, slow = Mailbox(), Kept(), Slow()
+    async with (
+        receiving(tmp_path, mailbox) as hop,
+        sending(
+            tmp_path, slow, store=store, outbound={"relay_host": hop}, smtp={"shutdown_timeout": 0}
+        ) as server,
+    ):
+        await server.outbound.send("me@example.org", "you@example.com", MESSAGE)
+        with trio.fail_after(5):
+            await slow.began.wait()
+    assert (await store.count(Selection())).recipients == 0
