@@ -1,35 +1,51 @@
-"""OpenSMTPD: whose folders are compiled in, so that it runs where it has a machine of its own only."""
+"""OpenSMTPD: unpacked from its package, and with mounts of its own, as its folders are compiled in."""
 
 from __future__ import annotations
 
 import os
+import pwd
+import shlex
 import shutil
 from pathlib import Path
 
 from tests.benchmarks.loads import Load, Plugins, Task
-from tests.benchmarks.peers.peer import MAX_MESSAGE_OCTETS, Missing, Peer, Running, Setting, asked
+from tests.benchmarks.peers.peer import CACHE, MAX_MESSAGE_OCTETS, Missing, Peer, Running, Setting, asked
 
-PROGRAM = os.environ.get("BENCH_OPENSMTPD") or "/usr/sbin/smtpd"
-SPOOL = Path("/var/spool/smtpd")
+UNPACKED = CACHE / "opensmtpd" / "usr" / "sbin" / "smtpd"
+PROGRAM = Path(os.environ.get("BENCH_OPENSMTPD", UNPACKED))
+"""The binary; the environment variable BENCH_OPENSMTPD chooses it."""
+USERS = ("opensmtpd", "opensmtpq")
+PLACES = {"spool": "/var/spool", "lib": "/var/lib", "run": "/run"}
+"""Folders of ours by the places where it sees them."""
+COMMON = f"""\
+smtp max-message-size {MAX_MESSAGE_OCTETS}
+smtp limit max-mails 1000000
+"""
 
 
 class OpenSmtpd(Peer):
-    """Its queue is in /var/spool/smtpd whatever is configured; what is in there already is left alone."""
+    """A handful of processes with fixed duties."""
 
     name = "OpenSMTPD"
-    install = "apt-get install opensmtpd (not beside Postfix or Exim: their packages exclude each other)"
+    install = (
+        f"apt-get download opensmtpd && dpkg -x opensmtpd_*.deb {CACHE / 'opensmtpd'} && "
+        "useradd --system opensmtpd && useradd --system opensmtpq"
+    )
     color = "#59a14f"
-    keeps_queue = True
+    holds_many = False  # its own limit of sessions
 
     def version(self) -> str:
         """What the binary says."""
-        if not Path(PROGRAM).exists():
-            raise Missing("not installed; its package excludes those of Postfix and Exim")
-        if os.geteuid() != 0:
-            raise Missing("needs root")
-        if any(SPOOL.glob("queue/*/*")):
-            raise Missing(f"{SPOOL} has mail, which is not ours")
-        return asked(PROGRAM, "-h").removeprefix("version: ").splitlines()[0]
+        if not PROGRAM.exists():
+            raise Missing("not unpacked (BENCH_OPENSMTPD)")
+        if os.geteuid() != 0 or not shutil.which("unshare"):
+            raise Missing("needs root and unshare")
+        for user in USERS:
+            try:
+                pwd.getpwnam(user)
+            except KeyError:
+                raise Missing(f"there is no user {user}") from None
+        return asked(str(PROGRAM), "-h").removeprefix("version: OpenSMTPD ").splitlines()[0]
 
     def lacks(self, load: Load) -> str:
         """Its filters are other processes; it has no way to throw mail away."""
@@ -38,25 +54,36 @@ class OpenSmtpd(Peer):
         return "has no plugins" if load.plugins is not Plugins.NONE else ""
 
     def start(self, setting: Setting) -> Running:
-        """In the foreground."""
+        """In the foreground, with mounts that nobody else sees."""
         file = setting.folder / "smtpd.conf"
+        file.write_text(self._configuration(setting))
+        file.chmod(0o644)
+        (setting.folder / "spool" / "smtpd").mkdir(parents=True, exist_ok=True)
+        (setting.folder / "spool" / "smtpd").chmod(0o711)
+        (setting.folder / "lib" / "opensmtpd" / "empty").mkdir(parents=True, exist_ok=True)
+        (setting.folder / "run").mkdir(exist_ok=True)
+        mounts = [
+            f"mount --bind {shlex.quote(str(setting.folder / ours))} {theirs}"
+            for ours, theirs in PLACES.items()
+        ]
+        script = " && ".join([*mounts, f"exec {shlex.quote(str(PROGRAM))} -d -f {shlex.quote(str(file))}"])
+        return Running(setting, ["unshare", "--mount", "sh", "-c", script])
+
+    def _configuration(self, setting: Setting) -> str:
         tls, pki = "", ""
         if setting.certificate:
+            setting.key.chmod(0o600)  # type: ignore[union-attr]  # it comes with the certificate
             pki = f'pki bench cert "{setting.certificate}"\npki bench key "{setting.key}"\n'
             tls = " tls pki bench"
-        named = [
-            (f'for domain "{domain}" ', f"route_{port}", port) for domain, port in setting.routes.items()
-        ]
-        actions = [*named, ("for any ", "all", setting.next_hop)]
-        defined = "".join(
-            f'action "{name}" relay host "smtp://127.0.0.1:{port}"\n'
-            for name, port in {name: port for _, name, port in actions}.items()
+        ports = {
+            "any": setting.next_hop,
+            **{f'domain "{name}"': port for name, port in setting.routes.items()},
+        }
+        actions = "".join(
+            f'action "to_{port}" relay host "smtp+notls://127.0.0.1:{port}"\n' for port in set(ports.values())
         )
-        matches = "".join(f'match from any {what}action "{name}"\n' for what, name, _ in actions)
-        file.write_text(
-            f"{pki}smtp max-message-size {MAX_MESSAGE_OCTETS}\n"
-            f"listen on 127.0.0.1 port {setting.port}{tls} hostname mta.example.org\n{defined}{matches}"
+        matches = "".join(
+            f'match from any for {what} action "to_{port}"\n' for what, port in reversed(ports.items())
         )
-        if not shutil.which("smtpctl"):
-            raise Missing("smtpctl is not on the PATH")
-        return Running(setting, [PROGRAM, "-d", "-f", str(file)], lists_queue=["smtpctl", "show", "queue"])
+        listen = f"listen on 127.0.0.1 port {setting.port}{tls} hostname mta.example.org\n"
+        return COMMON + pki + listen + actions + matches
