@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator
@@ -90,13 +91,16 @@ class Crew:
         return [post for post in self.posts if post not in taken]
 
     def free_column(self, columns: int) -> int:
-        """A column of the count board that nobody uses."""
-        return min(set(range(columns)) - {each.column for each in self.workers})
+        """A column of the count board that nobody uses. Raises OSError if there is none."""
+        free = set(range(columns)) - {each.column for each in self.workers}
+        if not free:
+            raise BlockingIOError(errno.EAGAIN, "workers of earlier restarts are still here")
+        return min(free)
 
     @property
-    def has_old(self) -> bool:
-        """Whether there still are some of before a restart."""
-        return any(each.is_old for each in self.workers)
+    def has_leaving(self) -> bool:
+        """Whether some were told to stop, and have not yet."""
+        return any(each.is_leaving for each in self.workers)
 
     def old(self) -> list[Worker]:
         """Those in whose place others shall come, and who do not know it yet."""

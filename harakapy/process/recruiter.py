@@ -105,8 +105,8 @@ class Recruiter:
 
 def _open_board(settings: Settings, crew: Crew, handover: Handover | None) -> CountBoard:
     """A count board, the old one if its shape is the same; else old workers count among themselves."""
-    # Twice as many columns as posts: in a rolling restart, old and new workers count side by side.
-    shape = [2 * len(crew.posts), settings.smtp.max_connections]
+    # In a rolling restart, old and new workers count side by side; after one that failed, three.
+    shape = [3 * len(crew.posts), settings.smtp.max_connections]
     if handover is not None:
         if handover.board[1:] == shape:
             return CountBoard(handover.board[0], *shape)

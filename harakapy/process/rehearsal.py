@@ -20,7 +20,7 @@ class Rehearsal:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
-        self._is_passed = False
+        self._told: str | None = None
 
     @property
     def is_running(self) -> bool:
@@ -28,20 +28,23 @@ class Rehearsal:
         return self._process is not None
 
     def begin(self) -> None:
-        """Start the command. Raises OSError."""
+        """Start the command. If it cannot be started, that is its end."""
         if not self._command:
-            self._is_passed = True
+            self._told = ""
             return
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the command has ended
-        self._process = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._output
-        )
+        try:
+            self._output = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the command has ended
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._output
+            )
+        except OSError as error:
+            self._told = f"cannot be checked: {error}"
 
     def ended(self) -> str | None:
         """ "" if all is well, else what is wrong; told once. None if that is not known, or was told."""
-        if self._is_passed:
-            self._is_passed = False
-            return ""
+        told, self._told = self._told, None
+        if told is not None:
+            return told
         if self._process is None or self._output is None or self._process.poll() is None:
             return None
         status, self._process = self._process.returncode, None

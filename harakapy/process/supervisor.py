@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from functools import partial
-from typing import Final, NoReturn
+from typing import Final
 
 import trio
 
@@ -85,7 +85,7 @@ class Supervisor:
         self._recruiter = Recruiter(server, load, self._crew, handover)
         self._backoff = {post: Backoff() for post in self._crew.posts}
         self._round = ReloadRound(partial(tell_manager, server, READY))
-        self._is_ready = self._is_stopping = self._is_restart_refused = False
+        self._is_ready = self._is_stopping = self._is_restart_wanted = self._is_restart_refused = False
         self._failure = ""
 
     def run(self) -> None:
@@ -143,7 +143,7 @@ class Supervisor:
             for key, _ in self._selector.select(self._patience_s(now)):
                 key.data()
             self._bury_dead()
-            self._heed_rehearsal()
+            self._heed_restart()
             self._advance()
             self._log.output.sink.flush(LOG_PATIENCE_S)
 
@@ -186,7 +186,7 @@ class Supervisor:
                 case signal.SIGHUP:
                     self._reload()
                 case signal.SIGUSR2:
-                    self._rehearse()
+                    self._is_restart_wanted = True
 
     def _listen_to(self, worker: Worker) -> None:
         self._selector.register(
@@ -304,38 +304,32 @@ class Supervisor:
 
     # Restarting.
 
-    def _rehearse(self) -> None:
-        """See whether we could be started as things are now, and go on when that is known."""
-        if self._is_stopping or self._rehearsal.is_running:
+    def _heed_restart(self) -> None:
+        """Take the next step of a restart, if one is wanted: a check, and then to begin anew."""
+        if self._is_stopping:
             return
-        if self._crew.has_old and not self._is_restart_refused:
-            self._log.warn("not restarted: workers of before the last restart are still here")
-            return
-        self._log.notice("restarting, if nothing is wrong with what is to be started")
-        try:
+        # Not while workers are leaving: who restarts again and again would have ever more of them.
+        if self._is_restart_wanted and not self._rehearsal.is_running and not self._crew.has_leaving:
+            self._is_restart_wanted = False
+            self._log.notice("restarting, if nothing is wrong with what is to be started")
             self._rehearsal.begin()
-        except OSError as error:
-            self._log.error("not restarted", problem=str(error))
-
-    def _heed_rehearsal(self) -> None:
         problem = self._rehearsal.ended()
-        if problem is None or self._is_stopping:
-            return
         if problem:
             self._log.error("not restarted, all goes on as it was", problem=problem)
-            return
-        try:
+        elif problem is not None:
             self._become_new()
-        except OSError as error:
-            self._log.error("not restarted, all goes on as it was", problem=str(error))
 
-    def _become_new(self) -> NoReturn:
-        """Begin anew in this process. Raises OSError if that cannot be, and then nothing has changed."""
+    def _become_new(self) -> None:
+        """Begin anew in this process."""
         tell_manager(self._server, reloading())
         self._log.notice("restarting")
         self._log.output.sink.flush(1.0)
-        with blocked_signals():
-            self._recruiter.handover().hand_over([sys.executable, *sys.orig_argv[1:]])
+        try:
+            with blocked_signals():
+                self._recruiter.handover().hand_over([sys.executable, *sys.orig_argv[1:]])
+        except OSError as error:
+            self._log.error("not restarted, all goes on as it was", problem=str(error))
+            tell_manager(self._server, READY)
 
 
 def _nothing() -> None:

@@ -76,7 +76,8 @@ def paused(served: Served, *names: str) -> Iterator[None]:
         yield
     finally:
         for name in names:
-            os.kill(processes[name], signal.SIGCONT)
+            with suppress(ProcessLookupError):  # the test has killed it
+                os.kill(processes[name], signal.SIGCONT)
 
 
 def client_of(served: Served, name: str) -> smtplib.SMTP:
