@@ -601,7 +601,7 @@ def hook_queue(connection: Connection) -> Verdict | None:
 
 @hookspec(DECIDE, OK, *DENIALS)
 def hook_queue_outbound(connection: Connection) -> Verdict | None:
-    """Who takes this mail, which goes out to other servers?
+    """Who takes this mail, which goes out to other servers, in the place of the queue?
 
     Fires: after hook_data_post, when the client is relaying. A disconnect or a stop of the server does not
         cut it short; only its timeout does.
@@ -609,7 +609,8 @@ def hook_queue_outbound(connection: Connection) -> Verdict | None:
         connection: transaction.content is what to store.
     Answers:
         OK: 250 2.0.0 Message Queued ({uuid}); the message is ours now.
-        CONT: 451 4.3.0 No queue took the message, try again later ({uuid}); ends the transaction.
+        CONT: the server's own queue takes the message, and delivers it; the reply is that of OK. If it
+            cannot, the client reads 452 4.3.1 (no room) or 451 4.3.0, and comes again.
         DENY: 550 5.7.1 Message denied ({uuid}); ends the transaction.
         DENYSOFT: 450 4.7.1 Message denied temporarily ({uuid}); ends the transaction.
         DENYDISCONNECT: 550 5.7.1 Message denied ({uuid}); closes.
@@ -625,7 +626,8 @@ def hook_queue_outbound(connection: Connection) -> Verdict | None:
 def hook_queue_ok(connection: Connection, reply: Reply) -> None:
     """The mail has been taken.
 
-    Fires: after hook_queue or hook_queue_outbound said OK, before the client is told.
+    Fires: after hook_queue or hook_queue_outbound said OK, or the server's own queue took the mail; before
+        the client is told.
     Arguments:
         connection: the transaction is still there.
         reply: what the client is about to read.
@@ -680,7 +682,8 @@ def hook_deny(connection: Connection, verdict: Verdict, plugin: str, hook: str) 
 def hook_pre_send_trans_email(hmail: HMail) -> None:
     """A message is about to be stored for delivery.
 
-    Fires: once a message, reports of ours included, after Message-ID, Date and Received were added.
+    Fires: once a message, reports of ours included, after Message-ID, Date and Received were added. Not for
+        mail by `harakapy send`, which stores it without the server.
     Arguments:
         hmail: the message with all its recipients; its header and body may be changed, its notes are kept.
     Answers: none; all are called.

@@ -21,17 +21,17 @@ from harakapy.hooks import find_plugin
 from harakapy.log import silent_logger
 from harakapy.net import Endpoint
 from tests.docs.pages import PAGES, ROOT, Block, all_blocks, blocks_of
-from tests.docs.test_played import PLAYED
+from tests.docs.test_played import PLAYED, is_played
 from tests.served import PATIENCE_S, environment
 
-LANGUAGES = {"python", "toml", "sh", "ini", "text"}
-PROGRAMS = {"python", "python3", "pip", "harakapy", "nox", "cd"}
-"""What examples may call: programs that the pages have made sure of."""
+LANGUAGES = {"python", "toml", "sh", "console", "ini", "text"}
+PROGRAMS = {"python", "python3", "pip", "harakapy", "nox", "cd", "ln", "cp", "sqlite3", "pass", "journalctl"}
+"""What examples may call: programs that the pages have made sure of, or that are on any machine they fit."""
 
 
 def unplayed(*languages: str) -> list[Block]:
-    """The blocks that are not part of a page that is played as a whole."""
-    return [block for block in all_blocks(*languages) if block.page not in PLAYED]
+    """The blocks that are not played with the rest of their page."""
+    return [block for block in all_blocks(*languages) if block.page not in PLAYED or not is_played(block)]
 
 
 def test_every_block_names_a_language_that_is_tested() -> None:
@@ -86,8 +86,10 @@ def _registers(block: Block, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("block", unplayed("toml"), ids=str)
-def test_toml(block: Block, tmp_path: Path) -> None:
+def test_toml(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings load, and so do those of the plugins; plugins that are not installed are left out."""
+    for variable in re.findall(r'\{ env = "(\w+)" \}', block.text):
+        monkeypatch.setenv(variable, "secret")
     for other in blocks_of(block.page):
         if other.title:
             (tmp_path / other.title).write_text(other.text, encoding="utf-8")
@@ -104,8 +106,21 @@ def test_toml(block: Block, tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", unplayed("sh"), ids=str)
 def test_sh(block: Block) -> None:
     for line in block.text.splitlines():
-        for command in re.split(r" && ", line):
-            _exists(shlex.split(command))
+        _line_exists(line)
+
+
+@pytest.mark.parametrize("block", unplayed("console"), ids=str)
+def test_console(block: Block) -> None:
+    """Lines behind a prompt are commands, the others what they write."""
+    lines = [line.removeprefix("$ ") for line in block.text.splitlines() if line.startswith("$ ")]
+    assert lines
+    for line in lines:
+        _line_exists(line)
+
+
+def _line_exists(line: str) -> None:
+    for command in re.split(r" && | \| ", line.partition(" #")[0]):
+        _exists(shlex.split(re.sub(r" (<|>>?) \S+", "", command)))
 
 
 @pytest.mark.parametrize("block", unplayed("ini"), ids=str)
@@ -125,10 +140,13 @@ def _exists(words: list[str]) -> None:
     assert program in PROGRAMS, words
     if program == "harakapy":
         with click.Context(main) as context:
-            assert isinstance(main, click.Group)
-            command = main.get_command(context, words[1])
+            command: click.Command | None = main
+            rest = words[1:]
+            while isinstance(command, click.Group) and rest:
+                command = command.get_command(context, rest.pop(0))
             assert command is not None, words
-            command.make_context(words[1], words[2:])
+            if not isinstance(command, click.Group):
+                command.make_context(command.name, rest)
 
 
 def test_commands_in_prose_exist() -> None:

@@ -1,8 +1,11 @@
 """Pages that are a story are played: files written as they say, commands run, output compared.
 
 A block with a title is a file. ``sh`` is run, and must fail if ``fails`` stands behind it; ``harakapy serve``
-goes on in the background until the next one. ``text`` must be in the output, line by line. The port of the
-page becomes a free one, and pip gets what it needs to work without a network.
+goes on in the background until it is started anew with the same options. ``text`` must be in the output, line
+by line; ``...`` in it stands for anything, and an id of a message for the one in the output, also further
+down. What only looks at the queue is run again until it shows what it is to show. Other blocks are tested as
+those of other pages are. The ports of the page become free ones, and pip gets what it needs to work without a
+network.
 """
 
 import importlib.util
@@ -12,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,9 +24,12 @@ import pytest
 from tests.docs.pages import ROOT, Block, blocks_of
 from tests.served import PATIENCE_S, Served, environment, started
 
-TUTORIAL = ROOT / "docs/tutorial.md"
-PLAYED = {TUTORIAL}
-PORT = "2525"
+PLAYED = {ROOT / "docs/tutorial.md", ROOT / "docs/outbound.md"}
+PORTS = ("2525", "2526")
+LOOKS = re.compile(r"harakapy queue (list|show|stats)\b|ls ")
+"""Commands that may be run again and again."""
+
+_ID = re.compile(r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}\.1")
 
 
 class Player:
@@ -33,24 +40,48 @@ class Player:
         self._site = folder / "site"
         self._folder.mkdir()
         self._site.mkdir()
+        self._ports = {port: str(_free_port()) for port in PORTS}
+        self._ids: dict[str, str] = {}
+        self._served: dict[tuple[str, ...], Served] = {}
         self._stack = stack
-        self._port = str(_free_port())
-        self._served: Served | None = None
+        self._commands: list[str] = []
         self._output = ""
 
     def play(self, block: Block) -> None:
-        text = block.text.replace(PORT, self._port)
+        text = block.text
+        for written, ours in (self._ports | self._ids).items():
+            text = text.replace(written, ours)
         if block.title:
             file = self._folder / block.title
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
         elif block.language == "sh":
-            self._output = "".join(self._run(line, block) for line in text.splitlines())
+            self._commands = text.splitlines()
+            self._output = "".join(self._run(line, block) for line in self._commands)
         elif block.language == "text":
-            for line in text.splitlines():
-                assert _squeezed(line) in _squeezed(self._output), self._output
-        else:
-            raise AssertionError(f"{block}: a block in a page that is played must be a file, sh or text")
+            self._compare(text.splitlines(), block)
+
+    def _compare(self, lines: list[str], block: Block) -> None:
+        """See whether the output has the lines; if it may come to have them, wait for that."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not all(map(self._has, lines)) and all(map(LOOKS.match, self._commands)):
+            assert time.monotonic() < deadline, f"{block}\n{self._output}"
+            time.sleep(0.2)
+            self._output = "".join(self._run(line, block) for line in self._commands)
+        for line in lines:
+            assert self._has(line), f"{block}: {line}\n{self._output}"
+
+    def _has(self, line: str) -> bool:
+        """Whether a line is in the output; if it is, the id in it is that of the output from now on."""
+        pattern = re.escape(_squeezed(line)).replace(re.escape("..."), ".*")
+        written = _ID.search(line)
+        if written is None or written[0] in self._ids.values():
+            return re.search(pattern, _squeezed(self._output)) is not None
+        pattern = pattern.replace(re.escape(written[0]), f"({_ID.pattern})")
+        found = re.search(pattern, _squeezed(self._output))
+        if found is not None:
+            self._ids[written[0]] = found[1]
+        return found is not None
 
     def _run(self, line: str, block: Block) -> str:
         if line.startswith("harakapy serve"):
@@ -71,13 +102,13 @@ class Player:
         return result.stdout
 
     def _serve(self, arguments: list[str]) -> None:
-        if self._served is not None:
-            self._served.process.send_signal(signal.SIGINT)
-            assert self._served.wait_stopped() == 0
-        self._served = self._stack.enter_context(
-            started(self._folder, *arguments, PYTHONPATH=str(self._site))
-        )
-        self._served.wait_for_log("listening address=")
+        before = self._served.pop(tuple(arguments), None)
+        if before is not None:
+            before.process.send_signal(signal.SIGINT)
+            assert before.wait_stopped() == 0
+        served = self._stack.enter_context(started(self._folder, *arguments, PYTHONPATH=str(self._site)))
+        served.wait_for_log("listening address=")
+        self._served[tuple(arguments)] = served
 
     def _environment(self) -> dict[str, str]:
         return environment(
@@ -89,6 +120,12 @@ class Player:
             PIP_NO_INDEX="1",
             PIP_NO_BUILD_ISOLATION="0",  # pip reads this as the option without its "no"
         )
+
+
+def is_played(block: Block) -> bool:
+    """Whether a block of a page that is played takes part."""
+    is_test = block.title.startswith("test_")
+    return (bool(block.title) and not is_test) or block.language in ("sh", "text")
 
 
 def _free_port() -> int:
@@ -114,7 +151,7 @@ def test_page(page: Path, tmp_path: Path) -> None:
 
 def test_the_plugin_of_the_readme_does_what_the_readme_says(tmp_path: Path) -> None:
     files = [block for block in blocks_of(ROOT / "README.md") if block.title]
-    assert [block.title for block in files] == ["lottery.py", "harakapy.toml"]
+    assert [block.title for block in files] == ["lottery.py", "harakapy.toml", "relay.toml"]
     for block in files:
         (tmp_path / block.title).write_text(block.text, encoding="utf-8")
     with started(tmp_path, "-c", "harakapy.toml", "--listen", "127.0.0.1:0") as served:
