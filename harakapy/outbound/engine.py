@@ -62,6 +62,10 @@ CLAIM_RECIPIENTS: Final = 100
 DESTINATIONS_A_LOOK: Final = 500
 """Destinations that one look at the store gives. Picked: their names are some tens of kB."""
 
+WITHDRAWN_S: Final = 10.0
+"""How long what was withdrawn is left in the store for who wants to change it. Picked: a page of the queue is
+changed in a fraction of a second."""
+
 LOOK_PAUSE_S: Final = 0.02
 """Between two looks at the store at least: a busy server does not look for each message. Picked."""
 
@@ -132,7 +136,7 @@ class Engine:
         self._has_reports.set()
 
     async def withdraw(self, selection: Selection) -> None:
-        """Give back to the store what is selected, in hand and not begun."""
+        """Give back to the store what is selected, in hand and not begun: it is about to be changed there."""
         keys = [
             delivery.key
             for request in self.schedule.waiting_requests()
@@ -141,7 +145,7 @@ class Engine:
         ]
         if keys:
             self.schedule.discard(keys, trio.current_time())
-            await self._unclaim(keys, self._now())
+            await self._unclaim(keys, self._now() + WITHDRAWN_S)
 
     # What goes out.
 

@@ -156,8 +156,6 @@ class Steering:
         return {"header": header.decode("utf-8", "backslashreplace"), "header_problem": None}
 
     async def _change(self, request: SteeringRequest, emit: Emit) -> dict[str, Any]:
-        if not request.is_dry_run:
-            await self._deliverer.withdraw(request.selection)
         selected = await self._store.count(request.selection)
         try:
             changed = await self._change_pages(request, selected.messages, emit)
@@ -185,6 +183,7 @@ class Steering:
             return _would_change(_APPLIES[request.operation], page, self._clock())
         store, now = self._store, self._clock()
         part = replace(request.selection, message_ids=frozenset(each.message.id for each in page))
+        await self._deliverer.withdraw(part)
         match request.operation:
             case Operation.FLUSH:
                 return await store.flush(part, now=now)
