@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import IO, Final
 
 __all__ = ["Rehearsal"]
@@ -33,10 +34,13 @@ class Rehearsal:
             self._told = ""
             return
         try:
-            self._output = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the command has ended
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._output
-            )
+            with ExitStack() as failed:
+                output = failed.enter_context(tempfile.TemporaryFile())
+                self._process = subprocess.Popen(
+                    self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=output
+                )
+                self._output = output
+                failed.pop_all()
         except OSError as error:
             self._told = f"cannot be checked: {error}"
 
