@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import Final, NamedTuple
 
 from harakapy.config import OutboundSettings, RouteSettings
 from harakapy.outbound.destination import DestinationLimits, Rate
@@ -13,6 +13,13 @@ __all__ = ["Sites"]
 
 _REMEMBERED: Final = 10_000
 """Destinations and sites that are remembered, some 2 MB; what is forgotten is learnt again. Picked."""
+
+
+class _Site(NamedTuple):
+    name: str
+    rule: RouteSettings | None
+    is_configured: bool
+    """Whether the settings say where it is, so that there is nothing to learn."""
 
 
 class Sites:
@@ -25,27 +32,21 @@ class Sites:
     def __init__(self, settings: OutboundSettings, router: Router) -> None:
         self._settings = settings
         self._router = router
-        self._sites: OrderedDict[str, str] = OrderedDict()
-        self._learnt: OrderedDict[str, None] = OrderedDict()
+        # Both with the last used at the end, so that what is in use is not forgotten.
+        self._sites: OrderedDict[str, _Site] = OrderedDict()
         self._rules: OrderedDict[str, RouteSettings | None] = OrderedDict()
 
     def site_of(self, destination: str) -> str:
         """The name of a destination's site."""
-        site = self._sites.get(destination)
-        if site is None:
-            site = self._configured(destination)
-            rule = None if _is_next_hop(destination) else self._router.rule(destination)
-            self._remember(destination, site, rule)
-        return site
+        site = self._sites.get(destination) or self._configured(destination)
+        self._remember(destination, site)
+        return site.name
 
     def learn(self, destination: str, route: Route) -> None:
         """Take note of where mail for a destination went, if it was not configured."""
-        known = self.site_of(destination)
-        if known == destination or destination in self._learnt:
-            site = route.site
-            if site and site != known:
-                self._learnt[destination] = None
-                self._remember(destination, site, route.rule)
+        name = route.site
+        if name and name != self.site_of(destination) and not self._sites[destination].is_configured:
+            self._remember(destination, _Site(name, route.rule, is_configured=False))
 
     def limits_for(self, site: str) -> DestinationLimits:
         """What a site is to bear: what its route says, or else the server."""
@@ -56,13 +57,18 @@ class Sites:
             connections = rule.connections
         return DestinationLimits(connections=connections, rate=Rate(rate.count, rate.per_s) if rate else None)
 
-    def _configured(self, destination: str) -> str:
-        return destination if _is_next_hop(destination) else self._router.site(destination)
+    def _configured(self, destination: str) -> _Site:
+        if _is_next_hop(destination):
+            return _Site(destination, None, is_configured=False)
+        site = self._router.site(destination)
+        return _Site(site, self._router.rule(destination), is_configured=site != destination)
 
-    def _remember(self, destination: str, site: str, rule: RouteSettings | None) -> None:
+    def _remember(self, destination: str, site: _Site) -> None:
         self._sites[destination] = site
-        self._rules[site] = rule
-        for memory in (self._sites, self._learnt, self._rules):
+        self._sites.move_to_end(destination)
+        self._rules[site.name] = site.rule
+        self._rules.move_to_end(site.name)
+        for memory in (self._sites, self._rules):
             if len(memory) > _REMEMBERED:
                 memory.popitem(last=False)
 
@@ -70,4 +76,3 @@ class Sites:
 def _is_next_hop(destination: str) -> bool:
     """Whether a destination is a next hop that an operator or a plugin named, and not a domain."""
     return "/" in destination
-
