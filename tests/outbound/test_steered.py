@@ -93,6 +93,20 @@ async def test_what_was_released_or_rerouted_is_tried_soon(
         assert len(gate.tried) > 1
 
 
+async def test_what_was_withdrawn_is_claimed_again_only_after_a_while(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    gate = Gate()
+    async with busy(tmp_path, gate, messages=5) as server:
+        store, works = await server.outbound.open(), server.outbound.works
+        assert works is not None
+        await works.engine.withdraw(Selection())
+        await trio.sleep(5)
+        assert (await store.stats()).leased == 1
+        await trio.sleep(10)
+        assert (await store.stats()).leased == 5
+
+
 async def test_a_flush_gives_hosts_that_failed_another_chance(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
