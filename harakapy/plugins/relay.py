@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
@@ -103,10 +103,10 @@ class Relay(Plugin[RelayConfig]):
             return APART
         return OK if verdict.action is Action.CONT else verdict
 
-    @hookimpl(around=True, tryfirst=True)
-    async def hook_data_post(self, connection: Connection, *, proceed: Callable[[], Awaitable[Any]]) -> Any:
+    @hookimpl(wrapper=True, tryfirst=True)
+    def hook_data_post(self, connection: Connection) -> Generator[None, Verdict, Verdict]:
         """Make a message for these domains one that is relayed, once it has passed."""
-        verdict = await proceed()
+        verdict = yield
         transaction = connection.transaction
         assert transaction is not None, "content comes within one"
         if not verdict.is_denial and any(map(self._is_dest_domain, transaction.rcpt_to)):
