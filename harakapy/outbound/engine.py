@@ -5,8 +5,8 @@ stands what the engine has *in hand*: deliveries under its lease, few enough to 
 that comes in is committed already leased, if there is room for it, and goes to the schedule as it is; what
 there is no room for waits in the store, and is claimed when there is. Whenever something becomes possible,
 because mail came in, a delivery ended or time has passed, the schedule is asked what to start until it has
-nothing more. Each start is a task that makes one attempt, writes down how it ended, and goes on with the next
-start. So nothing is polled but the store, for the mail of other processes.
+nothing more. Each start is given to a task that makes one attempt, writes down how it ended, and goes on with
+the next start (`crew`). So nothing is polled but the store, for the mail of other processes.
 
 Whatever goes wrong in an attempt, also by a defect of ours, defers it. Whatever goes wrong in the store is
 tried again: what was delivered must be written down, and the lease is ours as long as we live.
@@ -24,6 +24,7 @@ from harakapy.log import Logger
 from harakapy.mail import Content
 from harakapy.outbound.attempts import Attempted, Attempts
 from harakapy.outbound.clock import ClockWatch
+from harakapy.outbound.crew import Crew
 from harakapy.outbound.kept import KeptContents
 from harakapy.outbound.overdue import LOOK_S as OVERDUE_S
 from harakapy.outbound.overdue import Overdue
@@ -101,7 +102,7 @@ class Engine:
         self._clock_watch = ClockWatch(now)
         self._overdue = Overdue(store, schedule, owner=owner, now=now)
         self._kept = KeptContents()
-        self._nursery: trio.Nursery | None = None
+        self._crew: Crew | None = None
         self._woken = trio.Event()
         self._has_reports = trio.Event()
         self._alarm = trio.CancelScope()
@@ -114,7 +115,7 @@ class Engine:
     def lease_for(self, destinations: Iterable[str]) -> Lease | None:
         """The lease to commit a new message under; None if there is no room for it in hand."""
         now = trio.current_time()
-        if self._nursery is None or not all(self.schedule.room(each, now) for each in destinations):
+        if self._crew is None or not all(self.schedule.room(each, now) for each in destinations):
             return None
         return Lease(self._owner, self._now() + LEASE_S)
 
@@ -152,7 +153,7 @@ class Engine:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work off the store until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self._crew = Crew(nursery, self._deliver)
             tasks = (
                 self._look_at_store,
                 self._renew_leases,
@@ -187,8 +188,8 @@ class Engine:
     def _start_what_may(self) -> None:
         """Start whatever the schedule lets start, each in a task."""
         while (start := self._next_start()) is not None:
-            assert self._nursery is not None, "something is in hand only while the engine runs"
-            self._nursery.start_soon(self._deliver, start)
+            assert self._crew is not None, "something is in hand only while the engine runs"
+            self._crew.begin(start)
 
     def _next_start(self) -> Start | None:
         """What may start now; None if nothing may, and then the alarm is set for when something may."""
@@ -207,14 +208,13 @@ class Engine:
                 await trio.sleep_forever()
             self._woken.set()  # a destination that was left alone may have more in the store
 
-    async def _deliver(self, start: Start) -> None:
-        """Make one attempt after the other, as long as one may start."""
-        following: Start | None = start
-        with trio.CancelScope() as scope:  # one for all of them, as it costs more than other parts of this
-            while following is not None:
-                await self._deliver_one(following, scope)
-                following = self._next_start()
-                self._start_what_may()
+    async def _deliver(self, start: Start, scope: trio.CancelScope) -> Start | None:
+        """Make one attempt, in a scope of this task's own; the next one for this task, if there is any."""
+        await self._deliver_one(start, scope)
+        following = self._next_start()
+        if following is not None:  # perhaps more than one may start now, as the window has grown
+            self._start_what_may()
+        return following
 
     async def _deliver_one(self, start: Start, scope: trio.CancelScope) -> None:
         request = start.request

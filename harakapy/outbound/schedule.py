@@ -106,6 +106,9 @@ class Wait:
     until: float | None
 
 
+_WAIT_TO_BE_TOLD: Final = Wait(None)
+
+
 class Schedule:
     """Decides what is delivered when.
 
@@ -201,12 +204,13 @@ class Schedule:
 
     def next(self, now: float) -> Start | Wait:
         """The next delivery to begin, or how long there is none."""
-        self._wake(now)
+        if self._timers:
+            self._wake(now)
         if self._running >= self._limits.max_deliveries or self._is_closed:
-            return Wait(None)
-        site = self._take(now)
+            return _WAIT_TO_BE_TOLD
+        site = self._take(now) if self._line or self._suspects or self._sated else None
         if site is None:
-            return Wait(self._timers[0][0] if self._timers else None)
+            return Wait(self._timers[0][0]) if self._timers else _WAIT_TO_BE_TOLD
         start = Start(site, site.pop())
         self._waiting -= len(start.request.deliveries)
         self._running += 1
@@ -371,14 +375,14 @@ class Schedule:
 
     def _take(self, now: float) -> Destination | None:
         """The site whose turn it is, taken out of its line. Suspects have every other turn, if they may."""
-        may_probe = self._probes < self._part(_PROBES)
+        may_probe = bool(self._suspects) and self._probes < self._part(_PROBES)
         site = None
         if may_probe and not self._was_probe:
             site = self._first(self._suspects, now)
         site = site or self._first(self._line, now)
         if site is None and may_probe:
             site = self._first(self._suspects, now)
-        if site is None and self._limits.max_deliveries - self._running > self._reserve():
+        if site is None and self._sated and self._limits.max_deliveries - self._running > self._reserve():
             site = self._first(self._sated, now)
         self._was_probe = site is not None and site.concurrency.is_suspect
         return site
