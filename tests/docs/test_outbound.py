@@ -1,6 +1,7 @@
 """The page about mail that leaves says what the code does: replies, reports, log, settings, commands."""
 
 import json
+import os
 import re
 from email import message_from_bytes
 from pathlib import Path
@@ -10,6 +11,7 @@ import trio
 
 from harakapy import DENY, DENYSOFT, Server, Settings, Verdict
 from harakapy.cli.configuration import load_settings
+from harakapy.cli.queue import command as queue
 from harakapy.config.schema import leaves
 from harakapy.log import Level, open_logger
 from harakapy.mail.report_text import PLACEHOLDERS
@@ -24,6 +26,7 @@ from harakapy.testing import FakeDns, connect
 from tests.docs.pages import ROOT, blocks_of
 from tests.outbound.scene import Mailbox, is_worked_off, receiving
 
+SEND = ROOT / "harakapy/cli/send/command.py"
 PAGE = (ROOT / "docs/outbound.md").read_text(encoding="utf-8")
 
 PHASES = {
@@ -123,6 +126,16 @@ def test_settings_that_the_page_names_exist() -> None:
 def test_every_state_that_can_be_selected_is_on_the_page() -> None:
     (row,) = [row for row in table("| Option |") if "--state" in row[0]]
     assert re.findall(r"`(\w+)`", row[1]) == [state.value for state in State]
+
+
+def test_every_command_for_the_queue_is_on_the_page() -> None:
+    named = [re.findall(r"`harakapy queue (\w+)", row[0]) for row in table("| Command |")]
+    assert sorted(named) == sorted([name] for name in queue.commands)
+
+
+def test_every_exit_status_of_send_is_on_the_page() -> None:
+    ours = {name: getattr(os, name) for name in re.findall(r"\bEX_[A-Z]+", SEND.read_text("utf-8"))}
+    assert {row[0] for row in table("| Exit status |")} == {"0", *map(str, ours.values())}
 
 
 async def test_every_field_of_the_lines_about_deliveries_is_on_the_page(tmp_path: Path) -> None:

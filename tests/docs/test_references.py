@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harakapy import Settings
+from harakapy.cli.main import COMMANDS
 from harakapy.config.schema import leaves
 from harakapy.hooks.registry import hook_specs
 from tests.docs.pages import ROOT, blocks_of
@@ -54,6 +55,11 @@ def test_every_limit_is_in_the_operators_guide() -> None:
     assert len(wanted) > 30
     for key in wanted:
         assert f"`{key}`" in OPERATORS
+
+
+def test_every_command_is_in_the_readme() -> None:
+    for name in COMMANDS:
+        assert f"\n| `harakapy {name}" in README
 
 
 def test_every_plugin_that_is_shipped_is_documented() -> None:
