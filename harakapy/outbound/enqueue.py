@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from datetime import datetime
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from email.policy import SMTP as SMTP_POLICY
 from email.policy import SMTPUTF8 as SMTPUTF8_POLICY
 from typing import TYPE_CHECKING, TypeAlias
@@ -23,8 +24,9 @@ __all__ = ["Mailbox", "Sendable", "complete", "content_of", "envelope_of", "enve
 Mailbox: TypeAlias = Address | str
 """An address, or the text of one: ``user@example.com``; ``""`` is the null reverse-path."""
 
-Sendable: TypeAlias = Content | EmailMessage | bytes | str
-"""A message that a program sends: lines of texts and octets may end with any of CR LF, LF and CR."""
+Sendable: TypeAlias = Content | Message | bytes | bytearray | str
+"""A message that a program sends, also one of Python's email package: lines of texts and octets may end
+with any of CR LF, LF and CR."""
 
 
 def envelope_of(transaction: Transaction) -> Envelope:
@@ -44,10 +46,11 @@ def envelope_to(mail_from: Mailbox, rcpt_to: Mailbox | Iterable[Mailbox], conten
     """The envelope of a message that a program sends.
 
     Asks for SMTPUTF8 and 8BITMIME if it needs them (RFC 6531 3.1, RFC 6152 3). A recipient that is there
-    twice gets it once. Raises ValueError for what is no address, or if there is no recipient.
+    twice gets it once. Raises ValueError for what is no address, or if there is no recipient; TypeError for
+    what cannot be one.
     """
     sender = _address(mail_from)
-    addresses = [rcpt_to] if isinstance(rcpt_to, str | Address) else rcpt_to
+    addresses = [rcpt_to] if isinstance(rcpt_to, str | bytes | Address) else rcpt_to
     recipients = tuple(Recipient(each) for each in dict.fromkeys(map(_address, addresses)))
     if not recipients or any(recipient.address.is_null for recipient in recipients):
         raise ValueError("a message needs a recipient, and each needs an address")
@@ -64,27 +67,47 @@ _UTF8 = MailParameters(body=Body.EIGHTBITMIME, smtputf8=True)
 
 
 def _address(mailbox: Mailbox) -> Address:
-    return mailbox if isinstance(mailbox, Address) else Address.parse(mailbox or "<>")
+    if isinstance(mailbox, Address):
+        return mailbox
+    if isinstance(mailbox, str):  # None is not the null reverse-path: somebody has forgotten the sender
+        return Address.parse(mailbox or "<>")
+    raise TypeError(f"an address is an Address or a str, not a {type(mailbox).__name__}")
 
 
 def content_of(message: Sendable) -> Content:
     """The content of a message that a program sends: every line ends with CR LF, also the last one.
 
-    A `Content` is taken as it is.
+    A `Content` is taken as it is. Of a message of Python's email package the Bcc fields stay here: the
+    recipients are in the envelope. Raises TypeError for anything else, ValueError for text that is none.
     """
     if isinstance(message, Content):
         return message
-    if isinstance(message, EmailMessage):
-        has_utf8 = any(not str(value).isascii() for name, value in message.items() if name in _ADDRESS_FIELDS)
-        raw = message.as_bytes(policy=SMTPUTF8_POLICY if has_utf8 else SMTP_POLICY)
+    if isinstance(message, Message):
+        raw = _octets_of(message)
+    elif isinstance(message, str):
+        raw = message.encode()
+    elif isinstance(message, bytes | bytearray):
+        raw = bytes(message)
     else:
-        raw = message.encode() if isinstance(message, str) else message
+        raise TypeError(f"a {type(message).__name__} is no message")
     rules = LineRules(max_line_octets=0, normalise=True)
     lines = rules.feed(raw) + rules.finish()
     return Content.from_bytes(lines if lines.endswith(b"\r\n") or not lines else lines + b"\r\n")
 
 
-_ADDRESS_FIELDS = frozenset({"From", "Sender", "Reply-To", "To", "Cc", "Bcc"})
+def _octets_of(message: Message) -> bytes:
+    message = copy(message)  # a shallow one, whose list of fields is its own
+    for name in ("Bcc", "Resent-Bcc"):
+        del message[name]
+    if not isinstance(message, EmailMessage):  # such as MIMEText
+        return message.as_bytes(policy=message.policy.clone(linesep="\r\n"))
+    has_utf8 = any(
+        not str(value).isascii() for name, value in message.items() if name.lower() in _ADDRESS_FIELDS
+    )
+    return message.as_bytes(policy=SMTPUTF8_POLICY if has_utf8 else SMTP_POLICY)
+
+
+_ADDRESS_FIELDS = frozenset({"from", "sender", "reply-to", "to", "cc"})
 
 
 def complete(content: Content, unique: str, hostname: str, now: datetime) -> None:

@@ -91,8 +91,8 @@ class Outbound:
         ``mail_from`` is where failures are reported to, ``""`` if nowhere. Date and Message-ID are added if
         they are missing, and a Received field. ``notes`` are what hooks find in ``hmail.notes``.
 
-        Raises ValueError for what is no address, and if there is no recipient; StoreFull or StoreUnavailable
-        if the message cannot be taken now.
+        Raises ValueError for what is no address, and if there is no recipient; TypeError for what can be
+        neither address nor message; StoreFull or StoreUnavailable if the message cannot be taken now.
         """
         uuid = str(uuid4()).upper()
         now = datetime.fromtimestamp(self._now(), UTC).astimezone()
