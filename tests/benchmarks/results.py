@@ -72,6 +72,14 @@ class Results:
         pairs = zip(self.samples[load][ours], self.samples[other_load or load][other], strict=False)
         return statistics.median(one.rate / two.rate for one, two in pairs)
 
+    def cpu_ratio(self, load: str, ours: str, other: str, other_load: str = "") -> float | None:
+        """The CPU time that the other takes for a message by that of ours: above 1 if ours takes less.
+
+        It depends less than rates do on what else the machine does.
+        """
+        one, two = self.median(load, ours, "cpu_us"), self.median(other_load or load, other, "cpu_us")
+        return two / one if one and two else None
+
     def as_json(self) -> dict[str, Any]:
         """Plain values; `from_json` reads them again."""
         return asdict(self)
@@ -114,13 +122,13 @@ GOALS = (
 """Of the speed that is aimed at; docs/benchmark.md tells which are met."""
 
 
-def reached(results: Results, goals: Iterable[Goal] = GOALS) -> list[tuple[Goal, float]]:
-    """The goals that this run says something about, each with the ratio measured."""
+def reached(results: Results, goals: Iterable[Goal] = GOALS) -> list[tuple[Goal, float, float | None]]:
+    """The goals that this run says something about, each with the ratios of rates and of CPU time."""
     found = []
     for goal in goals:
         ratio = results.ratio(goal.load, OURS, goal.peer, goal.other_load)
         if ratio is not None:
-            found.append((goal, ratio))
+            found.append((goal, ratio, results.cpu_ratio(goal.load, OURS, goal.peer, goal.other_load)))
     return found
 
 

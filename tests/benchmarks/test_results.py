@@ -51,7 +51,7 @@ def test_results_come_back_from_json() -> None:
 def test_only_goals_that_were_measured_are_told() -> None:
     results = _results(harakapy=[1000], haraka=[500])
     goals = (Goal("accept-kept", "Haraka", 1.7), Goal("relay-kept", "Haraka", 5.0))
-    assert reached(results, goals) == [(goals[0], 2.0)]
+    assert reached(results, goals) == [(goals[0], 2.0, 1.0)]
 
 
 def test_a_table_has_numbers_to_the_right() -> None:

@@ -8,7 +8,16 @@ import shutil
 from pathlib import Path
 
 from tests.benchmarks.loads import Load, Plugins, Task
-from tests.benchmarks.peers.peer import CACHE, MAX_MESSAGE_OCTETS, Missing, Peer, Running, Setting, asked
+from tests.benchmarks.peers.peer import (
+    CACHE,
+    CACHE_SHOWN,
+    MAX_MESSAGE_OCTETS,
+    Missing,
+    Peer,
+    Running,
+    Setting,
+    asked,
+)
 
 UNPACKED = CACHE / "exim" / "usr" / "sbin" / "exim4"
 PROGRAM = os.environ.get("BENCH_EXIM") or shutil.which("exim4") or shutil.which("exim") or str(UNPACKED)
@@ -22,7 +31,7 @@ class Exim(Peer):
     name = "Exim"
     install = (
         "apt-get install exim4-daemon-light, or beside Postfix: apt-get download exim4-daemon-light && "
-        f"dpkg -x exim4-daemon-light_*.deb {CACHE / 'exim'} && useradd --system {USER}"
+        f"dpkg -x exim4-daemon-light_*.deb {CACHE_SHOWN}/exim && useradd --system {USER}"
     )
     color = "#76b7b2"
     holds_many = False

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.benchmarks.loads import Load, Plugins, Task
 from tests.benchmarks.peers.peer import (
     CACHE,
+    CACHE_SHOWN,
     DELIVERIES,
     HOOKED,
     MAX_MESSAGE_OCTETS,
@@ -31,6 +32,17 @@ HOOKS = (
 )
 """All hooks of its manual but those of its start; the same as we have."""
 AWAITING = ("mail", "rcpt", "data_post")
+GROUP = """\
+-----BEGIN DH PARAMETERS-----
+MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
++8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
+87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7
+YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
+7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD
+ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
+-----END DH PARAMETERS-----
+"""
+"""ffdhe2048 (RFC 7919 A.1). Without a file Haraka would look for a group of its own while it is measured."""
 HELPER = """
 const routes = %s
 exports.hook_connect_init = (next, connection) => { if (%s) connection.relaying = true; next() }
@@ -48,7 +60,7 @@ class Haraka(Peer):
     """One process (``nodes=0``), as we are."""
 
     name = "Haraka"
-    install = f"npm install --prefix {CACHE / 'haraka'} Haraka"
+    install = f"npm install --prefix {CACHE_SHOWN}/haraka Haraka"
     color = "#e15759"
     keeps_queue = True
 
@@ -58,7 +70,7 @@ class Haraka(Peer):
             raise Missing("node is not on the PATH")
         package = FOLDER / "node_modules" / "Haraka" / "package.json"
         if not package.exists():
-            raise Missing(f"not in {FOLDER} (BENCH_HARAKA)")
+            raise Missing("not installed (BENCH_HARAKA)")
         return f"{json.loads(package.read_text())['version']}, node {asked('node', '--version')}"
 
     def lacks(self, load: Load) -> str:
@@ -92,9 +104,11 @@ class Haraka(Peer):
             names = ["tls", *names]
             shutil.copy(str(setting.certificate), config / "tls_cert.pem")
             shutil.copy(str(setting.key), config / "tls_key.pem")
+            (config / "dhparams.pem").write_text(GROUP)
         # Its limit is of all deliveries, not of those to one destination, so it must fit their number.
         deliveries = DELIVERIES * (1 + len(setting.routes))
         files = {
+            "tls.ini": "dhparam=dhparams.pem",
             "me": "mta.example.org",
             "host_list": "example.com",
             "plugins": "\n".join(names),

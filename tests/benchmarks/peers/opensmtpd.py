@@ -9,7 +9,16 @@ import shutil
 from pathlib import Path
 
 from tests.benchmarks.loads import Load, Plugins, Task
-from tests.benchmarks.peers.peer import CACHE, MAX_MESSAGE_OCTETS, Missing, Peer, Running, Setting, asked
+from tests.benchmarks.peers.peer import (
+    CACHE,
+    CACHE_SHOWN,
+    MAX_MESSAGE_OCTETS,
+    Missing,
+    Peer,
+    Running,
+    Setting,
+    asked,
+)
 
 UNPACKED = CACHE / "opensmtpd" / "usr" / "sbin" / "smtpd"
 PROGRAM = Path(os.environ.get("BENCH_OPENSMTPD", UNPACKED))
@@ -28,7 +37,7 @@ class OpenSmtpd(Peer):
 
     name = "OpenSMTPD"
     install = (
-        f"apt-get download opensmtpd && dpkg -x opensmtpd_*.deb {CACHE / 'opensmtpd'} && "
+        f"apt-get download opensmtpd && dpkg -x opensmtpd_*.deb {CACHE_SHOWN}/opensmtpd && "
         "useradd --system opensmtpd && useradd --system opensmtpq"
     )
     color = "#59a14f"

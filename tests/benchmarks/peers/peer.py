@@ -17,6 +17,7 @@ from tests.benchmarks.processes import Tree
 
 CACHE = Path(os.environ.get("BENCH_CACHE", Path.home() / ".cache" / "harakapy-bench"))
 """Where peers are that no package manager installs; the environment variable BENCH_CACHE chooses it."""
+CACHE_SHOWN = str(CACHE).replace(str(Path.home()), "~", 1)
 MAX_MESSAGE_OCTETS = 64 * 1024 * 1024
 DELIVERIES = 20
 """Connections to the next hop at a time, for all: the default of Postfix."""
