@@ -14,7 +14,7 @@ from harakapy.cli.configuration import load_settings
 from harakapy.cli.queue import command as queue
 from harakapy.config.schema import leaves
 from harakapy.log import Level, open_logger
-from harakapy.mail.report_text import PLACEHOLDERS
+from harakapy.mail.report_text import PLACEHOLDERS, ReportText
 from harakapy.mail.status import NO_ANSWER, EnhancedStatus
 from harakapy.net import SocketAddress
 from harakapy.outbound.attempt import Answer, Phase
@@ -114,6 +114,12 @@ def test_the_page_has_every_rule_in_their_order() -> None:
 
 def test_every_placeholder_of_reports_is_on_the_page() -> None:
     assert table("| Placeholder |") == [[f"`${name}`", text] for name, text in PLACEHOLDERS.items()]
+
+
+def test_the_template_of_the_page_is_one() -> None:
+    (block,) = [block for block in blocks_of(ROOT / "docs/outbound.md") if block.title == "report.txt"]
+    template = ReportText.parse(block.text)
+    assert {*template.subject.get_identifiers(), *template.body.get_identifiers()} <= PLACEHOLDERS.keys()
 
 
 def test_settings_that_the_page_names_exist() -> None:
