@@ -90,8 +90,10 @@ def test_command_injection_tester_injects_nothing(serve: Serve, tmp_path: Path) 
     assert "Command injection here!" not in said, said
 
 
-BY_CODE = '''
+ELSEWHERE = '''
 import os
+import socket
+
 import aiosmtpd.controller
 from aiosmtpd.testing.statuscodes import StatusCode
 
@@ -110,21 +112,13 @@ class Elsewhere:
         pass
 
 
+SHARE = int(os.environ["SHARE"])  # of a code: 1 for all of it, 100 for its first digit
 aiosmtpd.controller.Controller = Elsewhere
-StatusCode.__eq__ = lambda self, other: self[0] == other[0]
-StatusCode.__ne__ = lambda self, other: self[0] != other[0]
+socket.setdefaulttimeout(5)  # one test leaves its server within DATA, and its fixture then waits for QUIT
+StatusCode.__eq__ = lambda self, other: self[0] // SHARE == other[0] // SHARE
+StatusCode.__ne__ = lambda self, other: self[0] // SHARE != other[0] // SHARE
 '''
 """A pytest plugin: connect to our port, and compare the codes of replies; their texts are for people."""
-
-EVERYBODY = """
-from harakapy import OK, Plugin, hookimpl
-
-
-class Everybody(Plugin):
-    @hookimpl
-    def hook_rcpt(self):
-        return OK
-"""
 
 DIFFERENCES = {
     "test_ehlo": "the keywords of EHLO are compared as a list: ours are others (RFC 5321 4.1.1.1)",
@@ -132,8 +126,9 @@ DIFFERENCES = {
     "test_help_": "214 instead of 250 (RFC 5321 4.1.1.8, 4.2.3)",
     "test_help_bad_arg": "214 instead of 501: HELP takes any argument (RFC 5321 4.1.1.8)",
     "test_help_esmtp": "214 instead of 250 (RFC 5321 4.1.1.8, 4.2.3)",
-    "test_mail_valid_address": "a path without angle brackets is none (RFC 5321 4.1.2)",
-    "test_rcpt_valid_address": "a path without angle brackets is none (RFC 5321 4.1.2)",
+    "test_mail_valid_address": "comments, backslashes and quotes within a word, no domain, or more than 64 "
+    "octets in front of it: none of it is a mailbox (RFC 5321 4.1.2, 4.5.3.1.1)",
+    "test_rcpt_valid_address": "the same for recipients (RFC 5321 4.1.2, 4.5.3.1.1)",
     "test_mail_invalid_address": "501 instead of 553: it is the syntax that is wrong (RFC 5321 4.2.2)",
     "test_mail_esmtp_invalid_address": "501 instead of 553: it is the syntax that is wrong (RFC 5321 4.2.2)",
     "test_rcpt_invalid_address": "501 instead of 553: it is the syntax that is wrong (RFC 5321 4.2.2)",
@@ -141,44 +136,35 @@ DIFFERENCES = {
     "test_rcpt_smtp_errsyntax": "555 instead of 501 for an unknown parameter (RFC 5321 4.1.1.11)",
     "test_vrfy_not_address": "252 instead of 502: VRFY takes any string (RFC 5321 4.1.1.6, 3.5.3)",
     "test_way_too_long_command": "a line of a million octets ends the connection (RFC 5321 4.5.3.1.4, 3.8)",
-    "test_data_354": "it stops its server within DATA, which is ours and goes on",
 }
 """{test of aiosmtpd's TestSMTP: what we answer, and why}; the same list is in docs/hardening.md."""
-IN_BRACKETS = {1, 3, 5, 19, 20, 23}
+NO_MAILBOXES = {14, 15, 16, 17, 18, 28, 29, 30, 31, 37, 38, 39, 41, 42}
+"""Which of its addresses those are, by number."""
+CASES = 162
 
 
-def test_aiosmtpds_own_tests_differ_only_where_the_rfc_is_on_our_side(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("share", "agreeing"), [(1, 111), (100, 131)], ids=["code", "first digit"])
+def test_aiosmtpds_own_tests_differ_only_where_the_rfc_is_on_our_side(
+    share: int, agreeing: int, serve: Serve, tmp_path: Path
+) -> None:
     python = os.environ.get("AIOSMTPD_PYTHON", sys.executable)
     if run(python, "-c", "import aiosmtpd.tests.conftest, pytest_mock").returncode:
         pytest.skip("aiosmtpd, pytest-mock and setuptools<80 are not installed here (or in AIOSMTPD_PYTHON)")
-    (tmp_path / "elsewhere.py").write_text(BY_CODE)
-    (tmp_path / "everybody.py").write_text(EVERYBODY)
-    before = (
-        'hostname = "mx.test"\nplugins = ["everybody.py", "queue_discard"]\n[smtp]\ndata_rate_grace = "1s"\n'
-    )
-    served = serve("tls = 'off'", before=before)
-    options = [
-        "-c",
-        "/dev/null",
-        "-p",
-        "elsewhere",
-        "-p",
-        "no:cacheprovider",
-        "-q",
-        "--tb=no",
-        "-rfE",
-        "--pyargs",
-    ]
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    before = 'hostname = "mx.test"\nplugins = ["relay", "queue_discard"]\n'
+    served = serve("tls = 'off'", before=before, more="[plugin.relay]\nacl = ['127.0.0.1']\n")
+    options = ["-c", "/dev/null", "-p", "elsewhere", "-p", "no:cacheprovider", "-q", "--tb=no", "-rfE"]
     result = run(
         python, "-m", "pytest", *options, "--pyargs", "aiosmtpd.tests.test_smtp::TestSMTP", timeout_s=300,
-        folder=tmp_path, SMTP_PORT=str(served.port), PYTHONPATH=str(tmp_path),
+        folder=tmp_path, SMTP_PORT=str(served.port), PYTHONPATH=str(tmp_path), SHARE=str(share),
     )  # fmt: skip
     failed = re.findall(r"^(?:FAILED|ERROR) \S*::(test_\w+)(?:\[(\w+)\])?", result.stdout, re.MULTILINE)
-    assert re.search(r"\d+ passed", result.stdout), result.stdout
-    assert {name for name, _ in failed} == set(DIFFERENCES), result.stdout[-3000:]
+    assert f"{CASES - agreeing} failed, {agreeing} passed" in result.stdout, result.stdout[-3000:]
+    assert {name for name, _ in failed} <= set(DIFFERENCES)
+    assert share > 1 or {name for name, _ in failed} == set(DIFFERENCES)
     for name, number in failed:
         if name in ("test_mail_valid_address", "test_rcpt_valid_address"):
-            assert int(number) not in IN_BRACKETS
+            assert int(number) in NO_MAILBOXES
 
 
 @pytest.mark.parametrize("version", ["send-proxy", "send-proxy-v2", "send-proxy-v2-ssl"])
