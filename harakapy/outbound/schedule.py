@@ -15,6 +15,8 @@ they time out would end with all the room there is. Therefore:
 - While others are in the line, a site keeps to its share: the room divided by the sites that want some. One
   that has its share waits in a second line, which is served when the first is empty.
 - A tenth of the room is only for sites below their share. So a new one finds room at once.
+- Sites of which nothing has ended yet come behind those that are known to work, and leave a tenth of the room
+  to them. So these find room at once, too, while a thousand new ones hang.
 - Sites that failed and are tried again may have a quarter of the room together, one delivery each.
 
 Of a site with nothing to do the scheduler remembers what it learnt, until too many others came.
@@ -134,9 +136,11 @@ class Schedule:
         self._running = 0
         self._waiting = 0
         self._probes = 0
+        self._unknown_running = 0  # deliveries that began when nothing was known of their site
         self._active = 0  # sites that are not idle
         self._is_closed = False
         self._line: OrderedDict[Destination, None] = OrderedDict()
+        self._unknown: OrderedDict[Destination, None] = OrderedDict()  # nothing of theirs has ended yet
         self._sated: OrderedDict[Destination, None] = OrderedDict()  # have their share
         self._suspects: OrderedDict[Destination, None] = OrderedDict()  # wait for room among the probes
         self._idle: OrderedDict[Destination, None] = OrderedDict()  # nothing to do, the longest first
@@ -208,13 +212,15 @@ class Schedule:
             self._wake(now)
         if self._running >= self._limits.max_deliveries or self._is_closed:
             return _WAIT_TO_BE_TOLD
-        site = self._take(now) if self._line or self._suspects or self._sated else None
+        is_anyone_there = self._line or self._unknown or self._suspects or self._sated
+        site = self._take(now) if is_anyone_there else None
         if site is None:
             return Wait(self._timers[0][0]) if self._timers else _WAIT_TO_BE_TOLD
         start = Start(site, site.pop())
         self._waiting -= len(start.request.deliveries)
         self._running += 1
         self._probes += start._is_probe
+        self._unknown_running += not start._news
         site.running += 1
         if site.rate is not None:
             site.rate.add(now)
@@ -236,6 +242,7 @@ class Schedule:
         self._running -= 1
         site.running -= 1
         self._probes -= start._is_probe
+        self._unknown_running -= not start._news
         self._come_back(site, now)
         if site.is_idle:
             self._rest(site, now)
@@ -355,8 +362,10 @@ class Schedule:
         hold = self._hold(site, now)
         if site.ring is None:
             self._place(site, hold)
-        elif site.ring is self._sated and hold is not Hold.SHARE:
-            del self._sated[site]
+        elif (site.ring is self._sated and hold is not Hold.SHARE) or (
+            site.ring is self._unknown and site.concurrency.news
+        ):
+            del site.ring[site]
             site.ring = None
             self._place(site, hold)
 
@@ -368,8 +377,10 @@ class Schedule:
             return  # the next request, or the end of a delivery, brings it back
         if hold is Hold.SHARE:
             ring = self._sated
+        elif site.concurrency.pauses:
+            ring = self._suspects
         else:
-            ring = self._suspects if site.concurrency.pauses else self._line
+            ring = self._line if site.concurrency.news else self._unknown
         ring[site] = None
         site.ring = ring
 
@@ -380,6 +391,8 @@ class Schedule:
         if may_probe and not self._was_probe:
             site = self._first(self._suspects, now)
         site = site or self._first(self._line, now)
+        if site is None and self._unknown_running < self._limits.max_deliveries - self._reserve():
+            site = self._first(self._unknown, now)
         if site is None and may_probe:
             site = self._first(self._suspects, now)
         if site is None and self._sated and self._limits.max_deliveries - self._running > self._reserve():

@@ -243,12 +243,28 @@ def test_destinations_of_one_site_share_its_limits_and_its_fate() -> None:
 
 def test_one_destination_leaves_room_for_a_new_one() -> None:
     schedule = scheduled(DestinationLimits(connections=1000, initial=1000), max_deliveries=100)
+    fill(schedule, "a.example", 1)
+    schedule.finished(starts(schedule, 0)[0], Feedback.HEALTHY, 0)
     fill(schedule, "a.example", 1000)
     assert len(starts(schedule, 0)) == 90
     assert schedule.why("a.example", 0).hold is Hold.SHARE
     fill(schedule, "b.example", 1000)
     assert [start.destination for start in starts(schedule, 0)] == ["b.example"] * 10
     assert schedule.why("b.example", 0).hold is Hold.TOTAL
+
+
+def test_a_thousand_new_destinations_that_hang_do_not_hold_up_one_that_is_known_to_work() -> None:
+    schedule = scheduled(max_deliveries=100)
+    fill(schedule, "well.example", 1)
+    schedule.finished(starts(schedule, 0)[0], Feedback.HEALTHY, 0)
+    for number in range(1000):
+        fill(schedule, f"new{number}.example", 1)
+    assert len(starts(schedule, 0)) == 90
+    fill(schedule, "well.example", 4)
+    for _ in range(4):
+        (start,) = starts(schedule, 1)
+        assert start.destination == "well.example"
+        schedule.finished(start, Feedback.HEALTHY, 1)
 
 
 def test_room_goes_to_those_that_have_least_of_it() -> None:
