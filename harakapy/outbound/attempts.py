@@ -36,6 +36,7 @@ from harakapy.queue import (
     Outcome,
     StoreError,
 )
+from harakapy.smtp import Reply
 
 __all__ = ["Attempted", "Attempts", "OpenContent"]
 
@@ -138,7 +139,7 @@ class Attempts:
     ) -> Attempted:
         verdict = await self._hooks.send_email(hmail)
         if verdict.action is Verb.DELAY:
-            return _put_off(request, self._now() + _seconds(verdict))
+            return await self._put_off_by_plugin(hmail, request, _seconds(verdict))
         if (expired := await self._conclusion.too_late(hmail, request)) is not None:
             return Attempted(expired)
         route = await self._route(hmail, request)
@@ -157,6 +158,14 @@ class Attempts:
             return _put_off(request, self._now() + STORE_PAUSE_S)
         with content:
             return await self._end(hmail, request, route, scope, content)
+
+    async def _put_off_by_plugin(self, hmail: HMail, request: DeliveryRequest, by_s: float) -> Attempted:
+        """Make no attempt as long as a plugin wants, but not longer than the message is worth trying."""
+        now = self._now()
+        due = self._conclusion.lifetime.within(request.message, now + by_s, now)
+        if due is None:
+            return Attempted(await self._conclusion.given_up(hmail, request))
+        return _put_off(request, due)
 
     async def _end(
         self,
@@ -205,8 +214,9 @@ _UNKNOWN_HOP: Final = Answer(
 
 def _refused(verdict: Verdict) -> Answer:
     """A plugin's denial of hook_get_mx as an answer."""
-    status = EnhancedStatus(4, 7, 1) if verdict.is_soft else EnhancedStatus(5, 7, 1)
-    text = neutralise(verdict.text) or f"plugin {verdict.plugin} gives no next hop"
+    reply = Reply.parse_text(450 if verdict.is_soft else 550, verdict.text)
+    status = EnhancedStatus.parse(reply.enhanced or ("4.7.1" if verdict.is_soft else "5.7.1"))
+    text = neutralise(reply.text) or f"plugin {verdict.plugin} gives no next hop"
     return Answer(Phase.LOOKUP, text=text, status=status)
 
 
