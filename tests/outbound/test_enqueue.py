@@ -129,6 +129,11 @@ def test_what_cannot_be_a_message_is_not_taken_for_one(given: Any) -> None:
         content_of(given)
 
 
+def test_a_message_with_a_nul_is_none() -> None:
+    with pytest.raises(ValueError, match="NUL"):
+        content_of(b"Subject: hello\r\n\r\nwor\0ld\r\n")
+
+
 def test_a_message_is_given_what_it_must_have() -> None:
     content = content_of(PLAIN)
     complete(content, "A1", "sender.test", WHEN)
