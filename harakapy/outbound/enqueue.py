@@ -78,8 +78,8 @@ def content_of(message: Sendable) -> Content:
     """The content of a message that a program sends: every line ends with CR LF, also the last one.
 
     A `Content` is taken as it is. Of a message of Python's email package the Bcc fields stay here: the
-    recipients are in the envelope. Raises TypeError for anything else, ValueError for text that is none, or has a
-    NUL: programs in C would stop reading there, and RFC 5322 has none.
+    recipients are in the envelope. Raises TypeError for anything else, ValueError for text that is none, or
+    has a NUL: programs in C would stop reading there, and RFC 5322 has none.
     """
     if isinstance(message, Content):
         return message
