@@ -46,7 +46,7 @@ from harakapy.queue import (
 from harakapy.smtp.address import NULL_PATH, Address
 from harakapy.smtp.parameters import Body, MailParameters, Notify, Ret
 
-__all__ = ["Reporter", "Submit", "wants"]
+__all__ = ["Reporter", "Submit", "is_lmtp", "wants"]
 
 BATCH: Final = 20
 """Messages reported on in one go. Picked: small enough to be done long before the lease ends."""
@@ -122,7 +122,7 @@ class Reporter:
         self._owner = owner
         self._submit = submit
         self._log = log
-        self._is_final_hop = is_final_hop or _is_lmtp
+        self._is_final_hop = is_final_hop or is_lmtp
         self._new_id = new_id
         self._allowance = Allowance(terms.max_per_hour, 3600.0)
 
@@ -326,7 +326,8 @@ def _params(plan: _Plan, octets: bytes) -> MailParameters:
     )
 
 
-def _is_lmtp(delivery: Delivery) -> bool:
+def is_lmtp(delivery: Delivery) -> bool:
+    """Whether a delivery has a next hop of its own that is a mailbox server."""
     return delivery.next_hop.startswith(("lmtp:", "unix:"))
 
 
