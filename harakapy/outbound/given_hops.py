@@ -47,7 +47,8 @@ def _from_haraka(given: Mapping[str, Any]) -> NextHop:
     values = {_KEYS[key]: value for key, value in given.items() if value is not None}
     is_lmtp = bool(values.pop("protocol", False)) or "path" in values
     for name, kind in _TYPES.items():
-        if name in values and not isinstance(values[name], kind):
+        value = values.get(name)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):  # True is no port
             raise ValueError(f"{name} of a next hop is of the wrong type")
     if "tls" in values:
         values["tls"] = TlsLevel(values["tls"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from copy import deepcopy
 from dataclasses import dataclass
 
 from harakapy.hooks import Notes, Subject
@@ -64,7 +65,7 @@ class HMail(Subject):
             open_content=open_content,
         )
         if message.notes:
-            hmail._notes = Notes(message.notes)
+            hmail._notes = Notes(deepcopy(message.notes))  # of other attempts, too
         return hmail
 
     @property
