@@ -115,3 +115,11 @@ def test_submission_where_nobody_can_log_in_is_warned_of(file: Path) -> None:
     assert "warning: no certificate in [tls]: nobody can log in at a listener for submission" in result.output
     file.write_text(file.read_text() + "auth_without_tls = true\n")
     assert "no certificate in [tls]: nobody" not in check(file).output
+
+
+def test_without_a_certificate_it_says_that_mail_comes_in_clear(file: Path) -> None:
+    file.write_text('[[listen]]\naddress = "127.0.0.1:0"\n')
+    said = "no certificate in [tls]: STARTTLS is not offered, and all mail is received in clear"
+    result = check(file)
+    assert result.exit_code == 0
+    assert said in result.output
