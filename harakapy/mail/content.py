@@ -142,6 +142,15 @@ class Content:
             raise ValueError(f"a block has at least one octet (not {block_size})")
         return self._blocks(block_size)
 
+    def to_bytes(self) -> bytes:
+        """All octets as they leave, in one piece: for content that is known to be small.
+
+        Raises as `blocks` does.
+        """
+        head, start = self._head()
+        rest = self._read(start, self.size) if self._body is None else self._body
+        return head + rest if head else rest
+
     def open(self) -> io.BufferedReader:
         """All octets as they leave, as a binary stream: for parsers that read files."""
         return io.BufferedReader(_BlockReader(self.blocks()), BLOCK_SIZE)

@@ -35,7 +35,7 @@ class Octets:
             self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - closed by close
             self._file.writelines(content.blocks())
         else:
-            self._octets = b"".join(content.blocks())
+            self._octets = content.to_bytes()
 
     def close(self) -> None:
         """Remove the file, if there is one."""

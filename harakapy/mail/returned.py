@@ -68,12 +68,12 @@ def quoted_printable(octets: bytes) -> bytes:
 def _whole(content: Content, body: Body, *, is_utf8_allowed: bool) -> Returned | None:
     """The message; None if it cannot be had without octets that the report cannot have."""
     header = Header(content.header_bytes)
-    octets = b"".join(content.blocks())
+    octets = content.to_bytes()
     if octets.isascii() and body is not Body.BINARYMIME:
         return Returned("message/rfc822", "7bit", octets, header)
     try:
         with seven_bit(content, body=body) as converted:
-            return Returned("message/rfc822", "7bit", b"".join(converted.blocks()), header)
+            return Returned("message/rfc822", "7bit", converted.to_bytes(), header)
     except NotConvertible:
         if is_utf8_allowed and body is not Body.BINARYMIME:
             return Returned("message/global", "8bit", octets, header)

@@ -43,6 +43,8 @@ _MAX_LINE: Final = 998  # octets without the CRLF (RFC 5322 2.1.1)
 _MAX_BOUNDARY: Final = MAX_FOUND - 40  # RFC 2046 5.1.1 has 70; some senders exceed it
 _SPOOL_AFTER: Final = 262144  # as the default for received content
 
+_IN_ONE_PIECE: Final = 65536  # octets that are copied sooner than an iterator over them is set up
+
 _IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
 _EMPTY_LINE = re.compile(rb"\r\n()\r\n")
 _NUL_OR_BARE = re.compile(rb"\x00|\r(?!\n)|(?<!\r)\n")
@@ -55,6 +57,8 @@ class NotConvertible(ValueError):
 
 def has_eight_bit(content: Content) -> bool:
     """Whether an octet above 127 is in what leaves: a host without 8BITMIME gets `seven_bit` of it then."""
+    if content.size <= _IN_ONE_PIECE and not content.is_spooled:
+        return not content.to_bytes().isascii()
     return not all(map(bytes.isascii, content.blocks()))
 
 

@@ -26,6 +26,8 @@ class Phase(Enum):
     CONTENT = "sending the content"
     DOT = "waiting for the answer to the content"
 
+    __hash__ = object.__hash__  # identity, as for equality; that of Enum is written in Python and slow
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -189,6 +189,9 @@ class Conclusion:
 
 def _alike(ended: Iterable[_Ended]) -> list[list[_Ended]]:
     """Those that ended alike together: one call of a hook, and one line in the log, for each group."""
+    ended = list(ended)
+    if len(ended) == 1:  # nearly always
+        return [ended]
     groups: dict[tuple[object, ...], list[_Ended]] = {}
     for delivery, ending in ended:
         judgement = ending.judgement

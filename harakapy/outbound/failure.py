@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from harakapy.mail.safe_text import neutralise
@@ -224,7 +225,7 @@ def sum_up(judgements: Iterable[Judgement]) -> Feedback:
     One that was busy counts, though others were served; one that worked counts more than others that were
     not reached.
     """
-    heard = {judgement.feedback for judgement in judgements}
+    heard = [judgement.feedback for judgement in judgements]
     ranked = (Feedback.BUSY, Feedback.HEALTHY, Feedback.DEAD)
     return next((feedback for feedback in ranked if feedback in heard), Feedback.NOTHING)
 
@@ -253,6 +254,7 @@ def _case(answer: Answer) -> _Case:
     return _Case(answer.phase, kind, reply.code, _status_of(reply.enhanced))
 
 
+@lru_cache(maxsize=256)  # hosts say the same few again and again
 def _status_of(enhanced: str | None) -> EnhancedStatus | None:
     if enhanced is None:
         return None
@@ -268,7 +270,7 @@ def _diagnostic(answer: Answer, case: _Case, action: Action) -> Diagnostic:
     if len(text) > _MAX_TEXT:
         text = text[: _MAX_TEXT - 3] + "..."
     status = case.status or _unsaid(case)
-    category = {Action.DELIVERED: 2, Action.FAIL: 5}.get(action, 4)
+    category = 2 if action is _OK else 5 if action is _NEVER else 4
     if status.category != category:
         status = status.with_category(category)
     return Diagnostic(text, status, answer.host, is_reply)

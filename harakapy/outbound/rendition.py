@@ -63,7 +63,7 @@ class Rendition:
         self._is_read_in_thread = False
         self.octets: bytes | None = None
         if self.size <= SMALL_OCTETS:
-            octets = b"".join(content.blocks(SMALL_OCTETS))
+            octets = content.to_bytes()
             self.octets = octets if in_chunks else _with_crlf(octets)
         else:
             self._blocks = content.blocks(CHUNK_OCTETS if in_chunks else BLOCK_OCTETS)
@@ -138,8 +138,6 @@ async def _away(content: Content, work: Callable[[], _Result]) -> _Result:
 
 
 def _with_crlf(octets: bytes) -> bytes:
-    newlines = octets.count(b"\n")
-    if newlines == octets.count(b"\r") and newlines == octets.count(b"\r\n"):
-        return octets
     rules = LineRules(normalise=True)
-    return rules.feed(octets) + rules.finish()
+    octets = rules.feed(octets)  # the same object if there was nothing to do
+    return octets + rules.finish()

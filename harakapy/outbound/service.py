@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -29,7 +28,15 @@ from harakapy.outbound.remainder import Remainder
 from harakapy.outbound.report_terms import ReportTerms
 from harakapy.outbound.route import SMTP_PORT
 from harakapy.outbound.works import Surroundings, Works
-from harakapy.queue import QueuedMessage, Settlement, Store, StoreError, StoreUnavailable, deliveries_to
+from harakapy.queue import (
+    QueuedMessage,
+    Settlement,
+    Store,
+    StoreError,
+    StoreUnavailable,
+    deliveries_to,
+    destinations_of,
+)
 from harakapy.smtp import Address
 
 if TYPE_CHECKING:
@@ -142,30 +149,34 @@ class Outbound:
         endings: Sequence[Ending | None] = (),
     ) -> None:
         works = await self._working()
-        hmail = HMail(message_id, envelope, queued_at=self._now(), content=content)
-        if notes:
-            hmail.notes.update(notes)
-        await self._hooks.pre_send_trans_email(hmail)
+        if self._hooks.is_implemented("pre_send_trans_email"):
+            hmail = HMail(message_id, envelope, queued_at=self._now(), content=content)
+            hmail.notes.update(notes or {})
+            await self._hooks.pre_send_trans_email(hmail)
+            notes = hmail.notes
         now = self._now()
         message = QueuedMessage.from_envelope(
-            message_id, envelope, size=content.output_size, now=now, notes=hmail.notes
+            message_id, envelope, size=content.output_size, now=now, notes=notes
         )
+        recipients, local_domain = envelope.rcpt_to, self._settings.hostname
+        lease = None
+        if message.first_due <= now and not endings:
+            to = [next_hop] if next_hop else destinations_of(recipients, local_domain=local_domain)
+            lease = works.engine.lease_for(to)
         deliveries = deliveries_to(
-            message_id, envelope.rcpt_to, due=message.first_due, local_domain=self._settings.hostname
+            message_id,
+            recipients,
+            due=message.first_due,
+            local_domain=local_domain,
+            next_hop=next_hop,
+            lease=lease,
         )
-        if next_hop:
-            deliveries = tuple(replace(each, next_hop=next_hop) for each in deliveries)
         if endings:
             remainder = Remainder.of(message, deliveries, endings, owner=self._owner, now=now)
             await works.store.commit(message, remainder.deliveries, content)
             assert self._nursery is not None, "the store is open while the server runs"
             self._nursery.start_soon(remainder.conclude, works, self._log)
             return
-        lease = None
-        if message.first_due <= now:
-            lease = works.engine.lease_for({delivery.destination for delivery in deliveries})
-        if lease is not None:
-            deliveries = tuple(each.claimed(lease, now=now) for each in deliveries)
         await works.store.commit(message, deliveries, content, settles=settles)
         works.engine.take(message, deliveries, content)
 

@@ -9,6 +9,7 @@ from harakapy.queue.delivery import (
     Lease,
     State,
     deliveries_to,
+    destinations_of,
 )
 from harakapy.queue.errors import (
     ContentUnreadable,
@@ -59,5 +60,6 @@ __all__ = [
     "StoreFull",
     "StoreUnavailable",
     "deliveries_to",
+    "destinations_of",
     "durable_notes",
 ]

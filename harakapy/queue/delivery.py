@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 from harakapy.mail.domain import to_ascii
@@ -21,6 +22,7 @@ __all__ = [
     "Lease",
     "State",
     "deliveries_to",
+    "destinations_of",
 ]
 
 MAX_DELIVERIES = 1 << 20
@@ -40,6 +42,8 @@ class State(Enum):
     """It is done, and only kept until that is reported."""
     FAILED = "failed"
     """It is given up, and only kept until that is reported."""
+
+    __hash__ = object.__hash__  # identity, as for equality; that of Enum is written in Python and slow
 
     @property
     def is_final(self) -> bool:
@@ -134,17 +138,24 @@ class DeliveryRequest:
         return Envelope(self.message.mail_from, recipients, self.message.params)
 
 
+def destinations_of(recipients: Iterable[Recipient], *, local_domain: str) -> frozenset[str]:
+    """The destinations that `deliveries_to` gives to deliveries to these recipients."""
+    return frozenset([_comparable(each.address.host or local_domain) for each in recipients])
+
+
 def deliveries_to(
     message_id: str,
     recipients: Iterable[Recipient],
     *,
     due: float,
     local_domain: str,
+    next_hop: str = "",
     lease: Lease | None = None,
 ) -> tuple[Delivery, ...]:
     """The deliveries of a new message, in the order of its recipients. ``local_domain`` is bare postmaster's.
 
-    With a lease they are claimed by its owner from the start, as `Delivery.claimed` does, ``due`` being now.
+    ``next_hop`` is for all of them. With a lease they are claimed by its owner from the start, as
+    `Delivery.claimed` does, ``due`` being now.
 
     The domain is lower-case with A-labels, so that all spellings of it meet in one queue; a literal stays
     one.
@@ -156,6 +167,7 @@ def deliveries_to(
             recipient=recipient,
             domain=_comparable(recipient.address.host or local_domain),
             due=due,
+            next_hop=next_hop,
             lease=lease,
             attempts=0 if lease is None else 1,
             last_attempt=None if lease is None else due,
@@ -164,6 +176,7 @@ def deliveries_to(
     )
 
 
+@lru_cache(maxsize=1024)  # a busy server sends to the same domains again and again
 def _comparable(host: str) -> str:
     try:
         return to_ascii(host)

@@ -61,7 +61,7 @@ class MemoryStore(Store):
         if message.id in self._entries:
             raise ValueError(f"message {message.id!r} is in the store already")
         by_number = {each.number: each for each in sorted(deliveries, key=lambda each: each.number)}
-        octets = b"".join(content.blocks())
+        octets = content.to_bytes()
         if settles is not None:
             self._settle(settles)
         self._places += 1

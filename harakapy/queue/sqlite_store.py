@@ -216,8 +216,8 @@ class SqliteStore(Store):
             if content.output_size > INLINE_LIMIT:
                 return None, await self._in_thread(self._files.store, content)
             if content.is_spooled:
-                return await self._in_thread(_octets, content), None
-            return _octets(content), None
+                return await self._in_thread(Content.to_bytes, content), None
+            return content.to_bytes(), None
         except OSError as error:
             raise translated(error) from error
 
@@ -258,10 +258,6 @@ class SqliteStore(Store):
     def _discard(self, files: Sequence[str]) -> None:
         for file in files:
             self._files.discard(file)
-
-
-def _octets(content: Content) -> bytes:
-    return b"".join(content.blocks(INLINE_LIMIT))
 
 
 def _enter(directory: StoreDirectory, files: ContentFiles) -> tuple[DirectoryLock, list[Incident]]:

@@ -67,6 +67,8 @@ class Dialect(Enum):
     SMTP = "SMTP"
     LMTP = "LMTP"
 
+    __hash__ = object.__hash__  # identity, as for equality; that of Enum is written in Python and slow
+
 
 # Looking up a member of an Enum takes ten times as long as a name of the module.
 _GREETING, _FRESH, _READY, _RCPT = State.GREETING, State.FRESH, State.READY, State.RCPT

@@ -57,7 +57,7 @@ class Reply:
             raise ValueError(
                 f"enhanced status code {enhanced!r} is malformed or does not fit reply code {code}"
             )
-        self._set(code, tuple(_clean((text,) if isinstance(text, str) else text)), enhanced)
+        self._set(code, _clean(text), enhanced)
 
     def _set(self, code: int, lines: tuple[str, ...], enhanced: str | None) -> None:
         """Set the fields; ``lines`` are clean, and ``enhanced`` fits."""
@@ -76,7 +76,7 @@ class Reply:
 
         The enhanced code is split off only if its class fits ``code``, and from each line that repeats it.
         """
-        lines = tuple(_clean((text,) if isinstance(text, str) else text))
+        lines = _clean(text)
         found = _ENHANCED.match(lines[0]) if lines else None
         enhanced = found[0] if found is not None and int(found[0][0]) == code // 100 else None
         if enhanced is not None:
@@ -123,6 +123,11 @@ class Reply:
         return wire
 
     def _encode(self, charset: str) -> bytes:
+        if len(self.lines) == 1:  # nearly always, and then there is mostly nothing to escape or to wrap
+            codes = f"{self.code} {self.enhanced}" if self.enhanced else str(self.code)
+            line = f"{codes} {self.lines[0]}\r\n"
+            if line.isascii() and len(line) <= MAX_REPLY_LINE:
+                return line.encode("ascii")
         enhanced = f"{self.enhanced} ".encode() if self.enhanced else b""
         room = MAX_REPLY_LINE - len(b"250 \r\n") - len(enhanced)
         encoded = (line.encode(charset, "backslashreplace") for line in self.lines)
@@ -138,6 +143,7 @@ class Reply:
         return " ".join(part for part in parts if part)
 
 
+@lru_cache(maxsize=256)  # there are no more in use
 def _fits(enhanced: str, code: int) -> bool:
     return _ENHANCED.fullmatch(enhanced) is not None and int(enhanced[0]) == code // 100
 
@@ -147,13 +153,18 @@ def _without(enhanced: str, line: str) -> str:
     return line[found.end() + 1 :] if found and found[0] == enhanced else line
 
 
-def _clean(texts: Iterable[str]) -> Iterator[str]:
-    for text in texts:
-        if text.isascii() and text.isprintable():
-            lines = [text]  # nearly always
-        else:
-            lines = [line.translate(_NEUTRAL) for line in _NEWLINE.split(text)]
-        yield from filter(None, (line.rstrip(" ") for line in lines))
+def _clean(text: str | Iterable[str]) -> tuple[str, ...]:
+    """The lines of a reply: cut at newlines, without control characters, trailing spaces and empty lines."""
+    texts = (text,) if isinstance(text, str) else text
+    return tuple(line for each in texts for line in _clean_lines(each))
+
+
+def _clean_lines(text: str) -> Iterable[str]:
+    if text.isascii() and text.isprintable():  # nearly always
+        line = text.rstrip(" ")
+        return (line,) if line else ()
+    lines = (line.translate(_NEUTRAL).rstrip(" ") for line in _NEWLINE.split(text))
+    return filter(None, lines)
 
 
 def _wrap(line: bytes, room: int) -> Iterator[bytes]:
