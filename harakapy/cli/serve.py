@@ -38,6 +38,7 @@ def command(file: Path | None, addresses: tuple[str, ...]) -> None:
     with told_errors():
         settings = _settings(path, addresses)
         server = Server(settings)
+        server.owns_state = True
         load = partial(_settings, path, addresses)
         when_ready = None if path else partial(_introduce, server)
         handover = Handover.received()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from harakapy.config import Settings
 from harakapy.hooks import Hooks
@@ -27,6 +28,12 @@ from harakapy.outbound.sites import Sites
 from harakapy.queue import Delivery, Store
 
 __all__ = ["Surroundings", "Works"]
+
+FIRST_PAUSE_S: Final = 60.0
+"""How long a destination is left alone that has failed: what is only restarted is back by then. Picked."""
+
+LEAST_PAUSE_S: Final = 1.0
+"""The same at least, also where dead hosts are never left alone: a failure costs as much as a success."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,4 +153,11 @@ def _is_final_hop(router: Router, delivery: Delivery) -> bool:
 
 
 def _limits(settings: Settings) -> ScheduleLimits:
-    return ScheduleLimits(max_deliveries=settings.outbound.max_deliveries)
+    """Destinations are left alone as long as their hosts are."""
+    outbound = settings.outbound
+    longest_s = max(outbound.dead_host_time, LEAST_PAUSE_S)
+    return ScheduleLimits(
+        max_deliveries=outbound.max_deliveries,
+        pause_s=min(FIRST_PAUSE_S, longest_s),
+        max_pause_s=longest_s,
+    )

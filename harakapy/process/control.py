@@ -8,6 +8,7 @@ done by the store in threads: the mail does not wait for it.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
@@ -155,8 +156,15 @@ class Control:
             return
         self._log.notice(
             "queue steered", operation=raw["do"], uid=peer.uid, pid=peer.pid, **outcome,
-            selection=masked(str(raw.get("select") or "all")), to=masked(str(raw.get("to") or "")) or None,
+            selection=masked(_in_words(raw.get("select"))), to=masked(str(raw.get("to") or "")) or None,
         )  # fmt: skip
+
+
+def _in_words(select: object) -> str:
+    """What was selected, for the log."""
+    if not isinstance(select, dict) or not select:
+        return "all"
+    return json.dumps(select, ensure_ascii=False)
 
 
 def _error(problem: Problem, text: str) -> dict[str, Any]:

@@ -64,6 +64,10 @@ class Server:
     as long as the server lives, ``plugins`` what was loaded, ``hooks`` their chains, ``outbound`` the way out
     for mail. ``part`` is what this process does of it if others do the rest, else None; ``identity`` whom it
     runs as once its sockets are bound, if that is somebody else.
+
+    ``owns_state`` says that it is the server of its ``state_dir``, which opens the queue at the start and
+    lets operators steer it, and not one that a program has for a while. Unless it is set before the start,
+    it is so for settings that came from a file.
     """
 
     def __init__(
@@ -81,8 +85,8 @@ class Server:
         """Load and register the plugins: those that the settings list, then ``plugins``, given as objects.
 
         ``log``, ``resolver`` and ``store``, the queue of mail that goes out, are made from the settings if
-        they are not given; a given store is closed at the end, and so is one of the settings' file opened at
-        the start, while a server without a file opens its queue when the first message goes into it.
+        they are not given; a given store is closed at the end. A server that does not own its state opens its
+        queue when the first message goes into it.
         ``clock`` gives seconds of the wall clock, for the queue; ``mx_port`` is where hosts that the DNS
         names take mail. ``strict`` raises where a plugin answers what its hook does not accept. The last
         three are for tests.
@@ -91,6 +95,7 @@ class Server:
         """
         self.settings = settings or Settings.default()
         self.identity = identity_of(self.settings)
+        self.owns_state = self.settings.source is not None
         self.part: Part | None = None
         self.log = log or logger_of(self.settings, self.identity)
         self.notes = Notes()
@@ -283,9 +288,9 @@ class Server:
         )
         async with trio.open_nursery() as outgoing:
             await outgoing.start(self.outbound.run, [(each.host, each.port) for each in self.addresses])
-            if self._store is not None or self.settings.source is not None:
+            if self._store is not None or self.owns_state:
                 await self.outbound.open()
-            if self.settings.source is not None and (self.part is None or self.part.delivers):
+            if self.owns_state and (self.part is None or self.part.delivers):
                 await outgoing.start(self._listen_to_operators)
             await self._receive(service, listeners, task_status)
             outgoing.cancel_scope.cancel()

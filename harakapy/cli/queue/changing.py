@@ -12,6 +12,7 @@ from harakapy.cli.configuration import config_option
 from harakapy.cli.queue.options import changing_options, json_option, selecting
 from harakapy.cli.queue.progress import Progress
 from harakapy.cli.queue.reach import ask
+from harakapy.cli.queue.text import counted
 
 _DONE = {
     "flush": "made due",
@@ -120,13 +121,9 @@ def _change(
 
 
 def _summary(operation: str, done: dict[str, Any]) -> str:
-    text = f"{_counted(done['recipients'], 'recipient')} of {_counted(done['messages'], 'message')}"
+    text = f"{counted(done['recipients'], 'recipient')} of {counted(done['messages'], 'message')}"
     text += f" would be {_DONE[operation]}" if done["dry_run"] else f" {_DONE[operation]}"
     others = done["selected"]["recipients"] - done["recipients"]
     if others > 0:
-        text += f"; {_counted(others, 'recipient')} selected to whom that does not apply"
+        text += f"; {counted(others, 'recipient')} selected to whom that does not apply"
     return text
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -40,7 +40,7 @@ class Listing:
             self._print()
         rest = done["messages"] - done["listed"]
         more = f", {rest:,} of them not listed" if rest > 0 else ""
-        self._echo(f"{done['messages']:,} messages, {done['recipients']:,} recipients{more}")
+        self._echo(f"{_sum(done)}{more}")
 
     def _print(self) -> None:
         table = format_table(self._rows, COLUMNS)
@@ -130,7 +130,7 @@ def _header(message: dict[str, Any]) -> Iterator[str]:
 def stats_text(stats: dict[str, Any]) -> str:
     """The queue in numbers."""
     oldest = f", the oldest {_duration(stats['oldest_s'])} old" if stats["messages"] else ""
-    lines = [f"{stats['messages']:,} messages, {stats['recipients']:,} recipients{oldest}"]
+    lines = [f"{_sum(stats)}{oldest}"]
     lines += [f"  {number:,} {state}" for state, number in stats["states"].items() if number]
     if stats["destinations"]:
         columns = ("destination", "recipients", "waiting", "held", "quarantined", "worked_on", "next")
@@ -163,3 +163,13 @@ def _safe(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def _sum(numbers: dict[str, Any]) -> str:
+    """How many messages and recipients."""
+    return f"{counted(numbers['messages'], 'message')}, {counted(numbers['recipients'], 'recipient')}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where it is one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
