@@ -712,7 +712,7 @@ def hook_send_email(hmail: HMail) -> Verdict | None:
     """
 
 
-@hookspec(FIND, OK, Action.DENY, Action.DENYSOFT, on_fault=OnFault.ABSENT, finds=(object,))
+@hookspec(FIND, OK, Action.DENY, Action.DENYSOFT, on_fault=OnFault.TEMPFAIL, finds=(object,))
 def hook_get_mx(hmail: HMail, domain: str) -> Any:
     """Where does mail for this domain go?
 
@@ -728,7 +728,8 @@ def hook_get_mx(hmail: HMail, domain: str) -> Any:
         CONT: ask the routes of the settings, then DNS.
         DENY: the recipients fail; the text is the reason that their sender reads.
         DENYSOFT: the attempt is put off.
-    Kind: find. A faulty plugin counts as absent; after an answer that is no next hop the attempt is put off.
+    Kind: find. A faulty plugin, or an answer that is no next hop, puts the attempt off: whoever has a way of
+        its own for a domain must not see its mail go where DNS says, or fail.
     Not known yet: the addresses of the hosts.
     Source: RFC 5321 5.1.
     Haraka: get_mx.

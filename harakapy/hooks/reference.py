@@ -83,7 +83,7 @@ DENY, DENYSOFT and their DISCONNECT forms are shown to [`hook_deny`](#hook_deny)
 every hook of a connection. If it answers OK, the denial is undone and the remaining plugins are asked.
 """
 FAULTS = {
-    OnFault.TEMPFAIL: "the client is asked to come back later (451)",
+    OnFault.TEMPFAIL: "the client is asked to come back later (451), and mail in the queue is put off",
     OnFault.UNAVAILABLE: "the client is asked to come back later (421)",
     OnFault.ABSENT: "it counts as absent",
     OnFault.STOP: "the server does not start",

@@ -145,7 +145,7 @@ async def test_a_plain_function_that_returns_a_coroutine_is_told_so(connection: 
     assert "returned a coroutine; make it an async one" in connection.faults[0]
 
 
-async def test_next_hops_may_be_anything_but_a_coroutine() -> None:
+async def test_without_the_next_hops_of_a_faulty_plugin_mail_waits() -> None:
     async def later() -> None: ...
 
     class Hmail: ...
@@ -161,7 +161,8 @@ async def test_next_hops_may_be_anything_but_a_coroutine() -> None:
         return hops
 
     hooks = hooks_of(wrong, right)
-    assert (await run(hooks, "get_mx", Hmail(), "example")).value is hops
+    assert (await run(hooks, "get_mx", Hmail(), "example")).is_soft
+    assert (await run(hooks_of(right, wrong), "get_mx", Hmail(), "example")).value is hops
 
 
 # Looking for a value.

@@ -97,7 +97,9 @@ def test_a_fault_is_answered_with_what_the_hook_accepts(spec: HookSpec) -> None:
 
 @EVERY
 def test_a_fault_never_touches_mail_that_was_accepted(spec: HookSpec) -> None:
-    if spec.name in OUTGOING:
+    if spec.name == "get_mx":  # without its answer mail could go where it must not, or fail: it waits
+        assert spec.on_fault is OnFault.TEMPFAIL
+    elif spec.name in OUTGOING:
         assert spec.on_fault is OnFault.ABSENT
 
 
