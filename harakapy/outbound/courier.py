@@ -9,6 +9,7 @@ from typing import Final
 from harakapy.config import OutboundSettings
 from harakapy.mail import Content
 from harakapy.mail.envelope import Envelope
+from harakapy.mail.status import EnhancedStatus
 from harakapy.net.tls import TlsState
 from harakapy.outbound.attempt import Answer, HostFailed, Phase
 from harakapy.outbound.failure import Action, Judgement, judge
@@ -68,7 +69,7 @@ class Courier:
         """Try one host after the other; how it ended for each recipient, in their order.
 
         ``deliver_by`` is the end of DELIVERBY's time on the clock. Raises OSError or ValueError if the
-        content cannot be read.
+        content cannot be read, and nobody has answered yet.
         """
         recipients = envelope.rcpt_to
         if route.failure is not None:
@@ -81,7 +82,12 @@ class Courier:
         others_may_recover = False
         for place, target in enumerate(route.targets, start=1):
             has_more_hosts = place < len(route.targets)
-            judged = await self._try(target, envelope, content, waiting, limit, deliver_by)
+            try:
+                judged = await self._try(target, envelope, content, waiting, limit, deliver_by)
+            except OSError:
+                if not any(endings):
+                    raise
+                judged = dict.fromkeys(waiting, (_UNREADABLE, None))
             later: list[int] = []
             for index, (answer, tls) in judged.items():
                 verdict = judge(answer, has_more_hosts=has_more_hosts, others_may_recover=others_may_recover)
@@ -124,6 +130,10 @@ class Courier:
             batch = indices[at : at + min(limit, session.max_recipients)]
             try:
                 answers = await session.deliver(self._part(envelope, batch, deliver_by), content)
+            except OSError:
+                if not found:
+                    raise
+                return found | dict.fromkeys(indices[at:], (_UNREADABLE, None))
             finally:
                 self._pool.release(session)
             if was_kept and not session.is_usable and all(map(_is_unheard, answers)):
@@ -158,6 +168,11 @@ class Courier:
             )
         return terms
 
+
+_UNREADABLE: Final = Answer(
+    Phase.CONTENT, text="the content could not be read", status=EnhancedStatus(4, 3, 0)
+)
+"""The answer for who is left, when others have the message: their answers must not be lost with it."""
 
 _KNOWN_TERMS: Final = 1000  # picked; plugins may make up as many as they like
 
