@@ -51,6 +51,15 @@ def test_without_configuration_three_lines_say_what_happens_to_mail(tmp_path: Pa
     assert len(list((tmp_path / "xdg/harakapy/maildir/localhost/user/new").iterdir())) == 1
 
 
+def test_without_configuration_the_queue_is_worked_off_and_can_be_steered(tmp_path: Path) -> None:
+    with started(tmp_path, "--listen", "127.0.0.1:0") as served:
+        served.wait_for_output("Ctrl-C")
+        assert (tmp_path / "xdg/harakapy/control").is_socket()
+        assert (tmp_path / "xdg/harakapy/queue/queue.db").is_file()
+        served.process.send_signal(signal.SIGINT)
+        assert served.wait_stopped() == 0
+
+
 def test_a_message_arrives_as_sent_behind_trace_fields(served: Served) -> None:
     with served.client() as client:
         client.sendmail("a@client.test", ["user@example.com"], MESSAGE)
