@@ -17,6 +17,7 @@ from harakapy.inbound.outcomes import OUTCOMES
 from harakapy.inbound.receive import chunk, data
 from harakapy.inbound.transaction import Transaction
 from harakapy.smtp import (
+    NO_RCPT_PARAMETERS,
     Address,
     Auth,
     Bdat,
@@ -143,7 +144,8 @@ async def rcpt(conversation: Conversation, command: Rcpt) -> None:
         agreed = await conversation.hooks.rcpt_ok(connection, recipient)
         hook, verdict = "rcpt_ok", agreed if agreed.is_denial or agreed.text else _accepted(verdict)
     if await conversation.settle(hook, verdict, address=recipient.address):
-        if command.params:  # for what a plugin has put in the recipient's place, too
+        if command.params is not NO_RCPT_PARAMETERS:
+            # For what a plugin has put in the recipient's place, too.
             transaction.rcpt_params.update(dict.fromkeys((recipient, *recipients[before:]), command.params))
     else:
         del recipients[before:]

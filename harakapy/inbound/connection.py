@@ -43,7 +43,7 @@ class Remote:
     @property
     def is_local(self) -> bool:
         """Whether the address is one of the loopback, or the client came by a unix socket."""
-        return not self.ip or _address(self.ip).is_loopback
+        return not self.ip or _is_loopback(self.ip)
 
 
 @dataclass(slots=True)
@@ -191,3 +191,8 @@ def _address(ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     address = ipaddress.ip_address(ip.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     return mapped or address
+
+
+@lru_cache(maxsize=1024)  # asked for with every message of a client without a name
+def _is_loopback(ip: str) -> bool:
+    return _address(ip).is_loopback

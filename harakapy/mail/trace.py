@@ -68,7 +68,7 @@ def received_field(
     ``cipher`` names the TLS cipher suite (RFC 8314 4.3).
     """
     lines = [
-        f"Received: from {_token(hello)}{_tcp_info(remote_host, remote_ip)}",
+        f"Received: from {_client(hello, remote_host, remote_ip)}",
         f"by {_token(by)}{f' ({_token(software)})' if software else ''}"
         f" with {_token(protocol)} id {_token(transaction)}",
     ]
@@ -111,11 +111,12 @@ def count_received(header: bytes) -> int:
     return len(_RECEIVED.findall(header)) + (_RECEIVED_FIRST.match(header) is not None)
 
 
-def _tcp_info(host: str, ip: str) -> str:
-    """What we know of the client ourselves, as opposed to what it says."""
+@lru_cache(maxsize=1024)  # most clients bring more than one message
+def _client(hello: str, host: str, ip: str) -> str:
+    """What the client says of itself, and in brackets what we know of it."""
     literal = f"[{'IPv6:' if ':' in ip else ''}{_token(ip.partition('%')[0])}]" if ip else ""
     known = " ".join(part for part in (host and _token(host), literal) if part)
-    return f" ({known})" if known else ""
+    return f"{_token(hello)} ({known})" if known else _token(hello)
 
 
 @lru_cache(maxsize=1024)  # the names in it come again with every message

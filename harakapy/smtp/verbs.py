@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -39,14 +38,18 @@ __all__ = [
 ]
 
 
-class _Line(ABC):
-    """What every command can do: write itself."""
+class _Line:
+    """What every command can do: write itself.
+
+    It is no ABC: `isinstance` for a class that descends from one runs Python code, for each command several
+    times.
+    """
 
     __slots__ = ()
 
-    @abstractmethod
     def _text(self) -> str:
         """The line before it is encoded."""
+        raise NotImplementedError
 
     def to_bytes(self) -> bytes:
         """The line to send, without CRLF; `parse_command` makes an equal command of it.
@@ -54,7 +57,7 @@ class _Line(ABC):
         Raises LocalProtocolError if a field has control characters: they would end the line.
         """
         text = self._text()
-        if UNSAFE_CHARACTERS.search(text):
+        if not (text.isascii() and text.isprintable()) and UNSAFE_CHARACTERS.search(text):
             raise LocalProtocolError(f"{type(self).__name__} has a field with control characters")
         return text.encode()
 
