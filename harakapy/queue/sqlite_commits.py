@@ -46,6 +46,9 @@ _KEEP: Final = (
     f"UPDATE delivery SET lease_owner = NULL, state = ?, due = ?, ready = ?, {_SET_DIAGNOSTIC} "
     f"WHERE key = ? AND state < {FINAL_CODE} AND lease_owner IS coalesce(?, lease_owner)"
 )
+_FILE_IF_DONE: Final = (
+    "SELECT file FROM message WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE key BETWEEN ? AND ?) AND seq = ?"
+)
 _FINISH: Final = (
     f"DELETE FROM delivery WHERE key = ? AND state < {FINAL_CODE} AND lease_owner IS coalesce(?, lease_owner)"
 )
@@ -157,16 +160,13 @@ def last_key(seq: int) -> int:
 
 def _drop_if_done(connection: sqlite3.Connection, seq: int) -> list[str]:
     """Delete a message without deliveries; the file that it had, or nothing."""
-    span = (first_key(seq), last_key(seq))
-    if connection.execute("SELECT 1 FROM delivery WHERE key BETWEEN ? AND ? LIMIT 1", span).fetchone():
+    found = connection.execute(_FILE_IF_DONE, (first_key(seq), last_key(seq), seq)).fetchone()
+    if found is None:
         return []
-    files = connection.execute(
-        "SELECT file FROM message WHERE seq = ? AND file IS NOT NULL", (seq,)
-    ).fetchall()
     connection.execute("DELETE FROM message WHERE seq = ?", (seq,))
     connection.execute("DELETE FROM content WHERE seq = ?", (seq,))
     _give_back_pages(connection)
-    return [file for (file,) in files]
+    return [file for file in found if file is not None]
 
 
 def _give_back_pages(connection: sqlite3.Connection) -> None:
