@@ -139,13 +139,13 @@ class Service:
                     connection.open(nursery)
                     ending = await self._converse(conversation)
                     connection.close()
-                    nursery.cancel_scope.cancel()
+                    if nursery.child_tasks:  # of plugins
+                        nursery.cancel_scope.cancel()
             if deadline.is_expired and conversation.farewell is None:
                 conversation.farewell, ending = TIMEOUT, "timed out"
         finally:
-            with trio.CancelScope(shield=True):
-                await self._end(conversation, ending)
-                arrival.stream = conversation.stream
+            await self._end_shielded(conversation, ending)
+            arrival.stream = conversation.stream
         return conversation.successor if conversation.farewell is None else None
 
     async def _converse(self, conversation: Conversation) -> str:
@@ -165,11 +165,21 @@ class Service:
             return "sent away"
         return "left" if conversation.successor is None else HANDED_OVER
 
-    async def _end(self, conversation: Conversation, ending: str) -> None:
-        """Say what is owed, and tell the plugins. Runs shielded; each part has its own bound."""
+    async def _end_shielded(self, conversation: Conversation, ending: str) -> None:
+        """`_end`, which nothing may cut short: in a scope of its own, unless there is nothing to wait for."""
+        words = conversation.last_words()
+        has_said_all = conversation.client_has_left and conversation.connection.transaction is None
+        if has_said_all and not words and not self.hooks.may_wait("disconnect"):
+            await self._end(conversation, ending, words)
+            return
+        with trio.CancelScope(shield=True):
+            await self._end(conversation, ending, words)
+
+    async def _end(self, conversation: Conversation, ending: str, words: bytes) -> None:
+        """Say what is owed, and tell the plugins. Each part has its own bound."""
         connection, stream = conversation.connection, conversation.stream
         try:
-            if words := conversation.last_words():
+            if words:
                 await _say_last_words(stream, words)
             await conversation.reset_transaction()
             await self.hooks.disconnect(connection)
