@@ -64,7 +64,7 @@ def _rows(
 
 
 def _idle(peer: Peer, sessions: int) -> list[str]:
-    _raise_limit(2 * sessions + SPARE_DESCRIPTORS)
+    _raise_limit(sessions + SPARE_DESCRIPTORS)
     with bench_folder() as folder:
         running = peer.start(Setting(folder, free_port()))
         clients = [
