@@ -296,6 +296,7 @@ class Engine:
 
     async def _claim_due(self) -> None:
         after, now = "", self._now()
+        self._has_more.clear()  # what still has more is found again now; the rest may have been given up
         while found := await self._store.due_destinations(now, limit=DESTINATIONS_A_LOOK, after=after):
             for destination in found:
                 await self._claim(destination, now)

@@ -113,7 +113,8 @@ class Outbound:
         """Take the message of the transaction under way: when this returns it is safe, and 250 is true.
 
         For plugins on hook_queue and hook_queue_outbound. ``next_hop`` is where it goes instead of to the
-        mail exchangers of its domains. Raises StoreFull or StoreUnavailable if it cannot be taken now.
+        mail exchangers of its domains. Raises ValueError if it is none; StoreFull or StoreUnavailable if the
+        message cannot be taken now.
         """
         transaction = connection.transaction
         assert transaction is not None, "mail is queued within a transaction"
@@ -135,6 +136,8 @@ class Outbound:
         next_hop: str = "",
     ) -> None:
         """Take a message as it is; see `accept`. Raises ValueError if the uuid is in the queue already."""
+        if next_hop:
+            next_hops(next_hop)  # or the message would be put off again and again, for days
         await self._take(uuid, envelope, content, notes=notes, next_hop=next_hop)
 
     async def _take(

@@ -14,9 +14,11 @@ import trio.testing
 from harakapy import Settings
 from harakapy.hooks import Registry
 from harakapy.log import silent_logger
+from harakapy.mail import Content
 from harakapy.net import Resolver
 from harakapy.outbound import Outbound
 from harakapy.queue import MemoryStore, Selection, Store, StoreUnavailable
+from tests.outbound.hosts import envelope
 from tests.outbound.scene import MESSAGE, Mailbox, receiving, wall_clock
 
 
@@ -111,3 +113,13 @@ async def test_mail_waits_in_the_queue_until_the_engine_runs(autojump_clock: tri
         await outbound.send("me@example.org", "you@example.com", MESSAGE)
         store = await outbound.open()
         assert (await store.count(Selection())).recipients == 1
+
+
+async def test_a_next_hop_that_is_none_is_refused_before_the_message_is_taken(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running(SlowToOpen()) as outbound:
+        with pytest.raises(ValueError, match="allowed"):
+            await outbound.enqueue("A1", envelope(), Content.from_bytes(MESSAGE), next_hop="no://hop")
+        store = await outbound.open()
+        assert (await store.count(Selection())).recipients == 0
