@@ -3,8 +3,8 @@
 A server of its own process takes that many connections (10,000 unless told) that have said EHLO and then
 nothing; the clients live in another process. Shown is by how much the server's memory has grown, divided by
 the sessions: RSS, and PSS, which counts what processes share in part only. What the kernel has for sockets
-is in neither. With ``--tls`` the sessions begin with TLS. ``--trace`` shows where it is allocated, which makes
-everything slower and larger.
+is in neither. With ``--tls`` the sessions begin with TLS. ``--trace`` shows where it is allocated, which
+makes everything slower and larger.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def _measure(sessions: int, folder: Path, options: list[str]) -> int:
     this = [sys.executable, "-m", "tests.benchmarks.idle_sessions"]
     with (
         subprocess.Popen(
-            [*this, "--server", *options], cwd=folder, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True,
-            env=environment,
+            [*this, "--server", *options], cwd=folder, env=environment, text=True,
+            stdout=subprocess.PIPE, stdin=subprocess.PIPE,
         ) as server,
     ):  # fmt: skip
         assert server.stdout is not None
