@@ -1,4 +1,4 @@
-"""Limits that do not end the session: the reply to it, with a neighbour that notices nothing."""
+"""Limits that do not end the session: the reply, and a neighbour that notices nothing."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
