@@ -200,10 +200,6 @@ async def test_faulty_plugins_lose_nothing(tmp_path: Path) -> None:
             raise RuntimeError
 
         @hookimpl
-        def hook_get_mx(self) -> None:
-            raise RuntimeError
-
-        @hookimpl
         def hook_delivered(self) -> None:
             raise RuntimeError
 
