@@ -125,7 +125,8 @@ class Courier:
                 if failed.answer.phase in (Phase.CONNECT, Phase.GREETING) and failed.answer.reply is None:
                     self._dead_hosts.failed(target, self._now())
                 return found | dict.fromkeys(indices[at:], (failed.answer, None))
-            self._dead_hosts.answered(target)
+            if self._dead_hosts:
+                self._dead_hosts.answered(target)
             was_kept = session.messages_sent > 0
             batch = indices[at : at + min(limit, session.max_recipients)]
             try:

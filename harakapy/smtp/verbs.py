@@ -114,7 +114,8 @@ class Mail(_Line):
     params: MailParameters = NO_MAIL_PARAMETERS
 
     def _text(self) -> str:
-        return f"MAIL FROM:{self.sender.path} {self.params}".rstrip()
+        line = f"MAIL FROM:{self.sender.path}"
+        return line if self.params is NO_MAIL_PARAMETERS else f"{line} {self.params}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,8 @@ class Rcpt(_Line):
     params: RcptParameters = NO_RCPT_PARAMETERS
 
     def _text(self) -> str:
-        return f"RCPT TO:{self.recipient.path} {self.params}".rstrip()
+        line = f"RCPT TO:{self.recipient.path}"
+        return line if self.params is NO_RCPT_PARAMETERS else f"{line} {self.params}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
