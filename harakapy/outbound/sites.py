@@ -44,8 +44,9 @@ class Sites:
 
     def learn(self, destination: str, route: Route) -> None:
         """Take note of where mail for a destination went, if it was not configured."""
-        name = route.site
-        if name and name != self.site_of(destination) and not self._sites[destination].is_configured:
+        known = self._sites.get(destination) or self._configured(destination)
+        name = "" if known.is_configured else route.site
+        if name and name != known.name:
             self._remember(destination, _Site(name, route.rule, is_configured=False))
 
     def limits_for(self, site: str) -> DestinationLimits:
