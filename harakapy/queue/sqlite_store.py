@@ -212,8 +212,9 @@ class SqliteStore(Store):
     async def _keep(self, content: Content) -> tuple[bytes | None, str | None]:
         """Content as octets for the database, or the name of the file that has it now."""
         try:
-            self._files.require_room(content.output_size)
-            if content.output_size > INLINE_LIMIT:
+            size = content.output_size
+            self._files.require_room(size)
+            if size > INLINE_LIMIT:
                 return None, await self._in_thread(self._files.store, content)
             if content.is_spooled:
                 return await self._in_thread(Content.to_bytes, content), None
