@@ -24,6 +24,8 @@ class SharedLimits(ConnectionLimits):
     def acquire(self, host: str) -> Refusal | None:
         """Count one more connection from ``host``, or say why it is refused; see ConnectionLimits."""
         refusal = super().acquire(host)
+        if refusal is Refusal.ADDRESS and self._column.board.total() >= self._total:
+            return Refusal.TOTAL  # the reason that one process alone would give
         if refusal is None:
             self._tell(host)
             refusal = self._refusal_with_others(host)

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harakapy.net import ConnectionLimits, CountBoard, Refusal, SharedLimits
@@ -23,6 +23,7 @@ def processes(board: CountBoard, total: int = 100, per_address: int = 2) -> list
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(HOSTS), st.booleans())), st.integers(1, 6))
+@example([(0, HOSTS[1], True), (0, HOSTS[1], True), (1, HOSTS[0], True), (0, HOSTS[1], True)], 3)
 def test_several_processes_refuse_what_one_would_refuse(
     steps: list[tuple[int, str, bool]], total: int
 ) -> None:
