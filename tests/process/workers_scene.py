@@ -52,16 +52,21 @@ def staffed(folder: Path, configuration: str = CONFIGURATION, **variables: str) 
 
 def children(pid: int) -> list[int]:
     """The processes that this one has started, and that are not dead."""
-    try:
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [int(each) for each in found if "\nState:\tZ" not in Path(f"/proc/{each}/status").read_text()]
-    except FileNotFoundError:
-        return []
+    living = []
+    with suppress(FileNotFoundError):
+        for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has just gone
+                if "\nState:\tZ" not in Path(f"/proc/{each}/status").read_text():
+                    living.append(int(each))
+    return living
 
 
 def workers(served: Served) -> dict[str, int]:
     """The process of each worker; the newest of a name."""
-    names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in children(served.process.pid)}
+    names = {}
+    for pid in children(served.process.pid):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just gone
+            names[pid] = Path(f"/proc/{pid}/comm").read_text().strip()
     return {name.removeprefix("harakapy "): pid for pid, name in sorted(names.items())}
 
 
