@@ -9,12 +9,13 @@ from typing import Final
 from harakapy.config import OutboundSettings
 from harakapy.mail import Content
 from harakapy.mail.envelope import Envelope
-from harakapy.mail.status import EnhancedStatus
+from harakapy.mail.status import REQUIRETLS_FAILED, EnhancedStatus
 from harakapy.net.tls import TlsState
 from harakapy.outbound.attempt import Answer, HostFailed, Phase
 from harakapy.outbound.failure import Action, Judgement, judge
 from harakapy.outbound.hop import Target
 from harakapy.outbound.hosts import DeadHosts
+from harakapy.outbound.opening import NO_TLS
 from harakapy.outbound.pool import Pool
 from harakapy.outbound.route import Route
 from harakapy.outbound.terms import Terms, Timeouts
@@ -124,7 +125,8 @@ class Courier:
             except HostFailed as failed:
                 if failed.answer.phase in (Phase.CONNECT, Phase.GREETING) and failed.answer.reply is None:
                     self._dead_hosts.failed(target, self._now())
-                return found | dict.fromkeys(indices[at:], (failed.answer, None))
+                answer = _without_tls(failed.answer) if envelope.is_tls_required else failed.answer
+                return found | dict.fromkeys(indices[at:], (answer, None))
             if self._dead_hosts:
                 self._dead_hosts.answered(target)
             was_kept = session.messages_sent > 0
@@ -188,3 +190,8 @@ def _may_recover(answer: Answer) -> bool:
 def _is_unheard(answer: Answer) -> bool:
     """Whether the host ended the session instead of hearing MAIL: by closing it, or by 421."""
     return answer.phase is Phase.MAIL and (answer.reply is None or answer.reply.code == 421)
+
+
+def _without_tls(answer: Answer) -> Answer:
+    """What it means for a message with REQUIRETLS that a host offers no TLS: never there (RFC 8689 4.2.1)."""
+    return replace(answer, status=REQUIRETLS_FAILED) if answer.status == NO_TLS else answer

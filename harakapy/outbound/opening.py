@@ -26,7 +26,7 @@ from harakapy.smtp import Ehlo, Helo, RemoteProtocolError, StartTls
 from harakapy.smtp.client import ClientProtocol, Dialect
 from harakapy.smtp.verbs import Lhlo
 
-__all__ = ["open_wire"]
+__all__ = ["NO_TLS", "open_wire"]
 
 NO_TLS: Final = EnhancedStatus(4, 7, 4)
 """Security features not supported (RFC 3463 3.8): the host offers no TLS where there must be some."""
