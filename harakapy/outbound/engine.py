@@ -10,6 +10,8 @@ the next start (`crew`). So nothing is polled but the store, for the mail of oth
 
 Whatever goes wrong in an attempt, also by a defect of ours, defers it. Whatever goes wrong in the store is
 tried again: what was delivered must be written down, and the lease is ours as long as we live.
+
+The file is long because all that is in hand, and what becomes of it, is in this one place.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 It is what ``harakapy serve`` runs and what a test embeds. There is no state but that of its instances, so any
 number of them may run side by side.
+
+The file is long because a server's life is told here in one piece: what is made when, in which order it
+starts and stops, and what a reload changes. The parts themselves are elsewhere.
 """
 
 from __future__ import annotations

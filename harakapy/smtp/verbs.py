@@ -49,7 +49,7 @@ class _Line:
 
     def _text(self) -> str:
         """The line before it is encoded."""
-        raise NotImplementedError
+        raise AssertionError("every command has a line of its own")
 
     def to_bytes(self) -> bytes:
         """The line to send, without CRLF; `parse_command` makes an equal command of it.
