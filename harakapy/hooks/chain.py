@@ -51,14 +51,16 @@ class Link:
 class Chain:
     """All implementations of one hook: those that answer, and the layers around them, outermost first.
 
-    ``is_async`` tells that one that answers is async, ``is_deniable`` that a denial would be shown
-    to hook_deny (which accepts none itself).
+    ``is_async`` tells that one that answers is async, ``may_wait`` that running the hook may be a checkpoint
+    (plain functions alone never wait), ``is_deniable`` that a denial would be shown to hook_deny (which
+    accepts none itself).
     """
 
     spec: HookSpec
     links: tuple[Link, ...]
     layers: tuple[Link, ...]
     is_async: bool
+    may_wait: bool
     is_deniable: bool
 
     def __bool__(self) -> bool:
@@ -74,11 +76,14 @@ def make_chain(spec: HookSpec, links: Iterable[Link]) -> Chain:
     """Order the implementations of one hook."""
     ordered = sorted(links, key=lambda link: link.rank)
     inner = tuple(link for link in ordered if link.role is Role.INNER)
+    layers = tuple(link for link in ordered if link.role is not Role.INNER)
+    is_async = any(link.is_async for link in inner)
     return Chain(
         spec=spec,
         links=inner,
-        layers=tuple(link for link in ordered if link.role is not Role.INNER),
-        is_async=any(link.is_async for link in inner),
+        layers=layers,
+        is_async=is_async,
+        may_wait=is_async or bool(layers),
         is_deniable=spec.arguments[0] == "connection",
     )
 

@@ -53,7 +53,7 @@ class Hooks:
         Denials are another matter: whoever looks at them on hook_deny may wait.
         """
         chain = self._implemented.get(name)
-        return chain is not None and (chain.is_async or bool(chain.layers))
+        return chain is not None and chain.may_wait
 
     async def _decide(self, name: str, *args: Any) -> Verdict:
         chain = self._implemented.get(name)

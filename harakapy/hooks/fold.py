@@ -56,6 +56,8 @@ class Fold:
 
     async def decide(self, chain: Chain, args: Sequence[Any]) -> Verdict:
         """The verdict of a hook that decides or finds. CONT if no plugin took it."""
+        if chain.may_wait:
+            await _enter_task(args[0])
         if chain.layers:
             answer: Verdict = await self._layered(chain, args, 0, self._first_answer)
             return answer
@@ -63,11 +65,15 @@ class Fold:
 
     async def amend(self, chain: Chain, args: Sequence[Any]) -> list[Any]:
         """All that plugins add, in order."""
+        if chain.may_wait:
+            await _enter_task(args[0])
         added: list[Any] = await self._layered(chain, args, 0, self._all_additions)
         return added
 
     async def observe(self, chain: Chain, args: Sequence[Any]) -> None:
         """Call every implementation."""
+        if chain.may_wait:
+            await _enter_task(args[0])
         await self._layered(chain, args, 0, self._call_all)
 
     def decide_now(self, chain: Chain, args: Sequence[Any]) -> Verdict:
@@ -288,6 +294,13 @@ class _Inner:
     async def settle(self) -> Any:
         """The outcome where the layer has no say; the one of no plugins at all if it cut the call short."""
         return self.outcome if self._has_begun else await self.run()
+
+
+async def _enter_task(subject: Any) -> None:
+    """Let a connection whose dialogue runs outside of its task get back to it: trio works only there."""
+    enter = getattr(subject, "enter_task", None)
+    if enter is not None:
+        await enter()
 
 
 def _arm(scope: trio.CancelScope, timeout_s: float) -> bool:

@@ -75,6 +75,7 @@ def missing_login(conversation: Conversation) -> Reply | None:
 
 async def auth(conversation: Conversation, command: Auth) -> None:
     """AUTH: the client logs in."""
+    await conversation.connection.enter_task()
     refusal = _refusal(conversation)
     mechanism = None if refusal else start_exchange(command.mechanism, _session(conversation))
     if mechanism is None:

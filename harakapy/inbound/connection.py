@@ -14,7 +14,7 @@ import trio
 from harakapy.hooks import Subject
 from harakapy.inbound.transaction import Transaction
 from harakapy.log import Logger
-from harakapy.net import SocketAddress
+from harakapy.net import Pump, SocketAddress
 from harakapy.net.tls import TlsState
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Connection(Subject):
     """
 
     __slots__ = (
-        "_log", "_nursery", "_relaying", "_relaying_before", "auth_mechanism", "auth_user", "capabilities",
+        "_log", "_nursery", "_pump", "_relaying", "_relaying_before", "auth_mechanism", "auth_user", "capabilities",
         "early_talker", "errors", "hello", "local", "message_count", "pipelining", "proxy", "remote",
         "server", "started_at", "tls", "transaction", "transaction_count", "uuid",
     )  # fmt: skip
@@ -110,6 +110,7 @@ class Connection(Subject):
         self._relaying = self._relaying_before = False
         self._log = log
         self._nursery: trio.Nursery | None = None
+        self._pump: Pump[Any] | None = None
 
     @property
     def log(self) -> Logger:
@@ -174,9 +175,23 @@ class Connection(Subject):
             self.auth_user = self.auth_mechanism = ""
             self._relaying = self._relaying_before
 
-    def open(self, nursery: trio.Nursery) -> None:
-        """Name the nursery in which everything of this connection lives. Called by the core."""
+    async def enter_task(self) -> None:
+        """Have what follows run in the task of the connection, as all must that waits. Called by the core."""
+        if self._pump is not None:
+            await self._pump.enter_task()
+
+    def leave_task(self) -> None:
+        """Allow what follows to run where octets arrive, up to the next `enter_task`. Called by the core."""
+        if self._pump is not None:
+            self._pump.leave_task()
+
+    def open(self, nursery: trio.Nursery, pump: Pump[Any]) -> None:
+        """Name the nursery in which everything of this connection lives, and who runs its dialogue.
+
+        Called by the core.
+        """
         self._nursery = nursery
+        self._pump = pump
 
     def close(self) -> None:
         """Take no more tasks. Called by the core when the nursery is about to end."""

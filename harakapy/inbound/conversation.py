@@ -139,6 +139,7 @@ class Conversation:
         """
         try:
             while not self.is_closing:
+                self.connection.leave_task()
                 event = await self.next_event()
                 if self._loop_reply is not None and type(event) is not Quit:
                     self.count_error()
@@ -226,6 +227,7 @@ class Conversation:
 
         Raises trio.BrokenResourceError if there will be no TLS: such a connection is of no use any more.
         """
+        await self.connection.enter_task()
         await self.flush()
         if self._protocol.state is not State.TLS:
             return  # octets came behind the command: the next event refuses that

@@ -25,7 +25,7 @@ from harakapy.inbound.transaction import Transaction
 from harakapy.mail import Content, ContentWriter, Header
 from harakapy.mail.trace import date_time, received_field, with_protocol
 from harakapy.queue import StoreError, StoreFull
-from harakapy.smtp import Bdat, Body, ChunkEnd, ContentChunk, ContentEnd, Data, LineRules, Reply
+from harakapy.smtp import Bdat, Body, ChunkEnd, ContentChunk, ContentEnd, Data, Event, LineRules, Reply
 
 if TYPE_CHECKING:
     from harakapy.inbound.connection import Connection
@@ -104,7 +104,7 @@ class Reception:
             return soon
         return min(soon, self._grace_ends + self.octets / terms.min_data_rate)
 
-    async def take(self, block: bytes) -> None:
+    def take(self, block: bytes) -> None:
         """Keep a block, if everything is still well."""
         self.octets += len(block)
         if self.problem is not None:
@@ -116,8 +116,20 @@ class Reception:
             self._give_up(OUTCOMES["max_data_exceeded"][Action.CONT].reply(Verdict(Action.CONT)))
         elif 0 < terms.max_header_octets < writer.header_size:
             self._give_up(HEADER_TOO_BIG)
-        elif writer.is_flush_due:
-            await self._guarded(writer.flush)
+
+    @property
+    def is_flush_due(self) -> bool:
+        """Whether what was kept should go to the disk now."""
+        return self.problem is None and self._writer.is_flush_due
+
+    async def flush(self) -> None:
+        """Move it there."""
+        await self._guarded(self._writer.flush)
+
+    @property
+    def is_spooled(self) -> bool:
+        """Whether there is a file, so that finishing it is a matter of the disk."""
+        return self._writer.is_spooled
 
     async def finish(self) -> Content | None:
         """The content, or None if there is a problem."""
@@ -176,8 +188,7 @@ async def data(conversation: Conversation, command: Data) -> None:
     if not await conversation.settle("data", await conversation.hooks.data(conversation.connection)):
         return
     reception = conversation.receive(Framing.DOT)
-    while type(event := await conversation.next_event(reception)) is ContentChunk:
-        await reception.take(event.data)
+    event = await _receive(conversation, reception)
     if type(event) is ContentEnd:
         await _conclude(conversation, reception)
     else:
@@ -195,8 +206,7 @@ async def chunk(conversation: Conversation, command: Bdat) -> None:
             return
         is_binary = transaction.mail_params.body is Body.BINARYMIME
         reception = conversation.receive(Framing.BINARY_CHUNKS if is_binary else Framing.CHUNKS)
-    while type(event := await conversation.next_event(reception)) is ContentChunk:
-        await reception.take(event.data)
+    event = await _receive(conversation, reception)
     if type(event) is not ChunkEnd:
         await conversation.break_off(event)
     elif event.is_last or reception.problem is not None:
@@ -205,12 +215,24 @@ async def chunk(conversation: Conversation, command: Bdat) -> None:
         conversation.send(Reply(250, f"{command.size} octets received", "2.0.0"))
 
 
+async def _receive(conversation: Conversation, reception: Reception) -> Event:
+    """Collect blocks; what comes behind the last one."""
+    while type(event := await conversation.next_event(reception)) is ContentChunk:
+        reception.take(event.data)
+        if reception.is_flush_due:
+            await conversation.connection.enter_task()
+            await reception.flush()
+    return event
+
+
 async def _conclude(conversation: Conversation, reception: Reception) -> None:
     """All content is here: check it, ask the plugins, store it, answer, and end the transaction."""
     connection = conversation.connection
     transaction = connection.transaction
     assert transaction is not None, "content comes within a transaction only"
     transaction.data_bytes = reception.octets
+    if reception.is_spooled:
+        await connection.enter_task()
     content = await reception.finish()
     if content is not None:
         transaction.content = content
@@ -274,6 +296,7 @@ async def _queue(connection: Connection) -> Reply | None:
 
 async def _commit_shielded(conversation: Conversation, transaction: Transaction, hook: str) -> None:
     """The same where plugins may wait: cut short by nothing but a deadline of its own, and told at once."""
+    await conversation.connection.enter_task()
     deadline = trio.current_time() + conversation.terms.commit_timeout_s
     transaction.reply = None
     with trio.CancelScope(shield=True, deadline=deadline) as scope:

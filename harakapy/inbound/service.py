@@ -22,7 +22,7 @@ from harakapy.inbound.greeting import greet
 from harakapy.inbound.terms import Terms
 from harakapy.inbound.transaction import Transaction
 from harakapy.log import Level, Logger
-from harakapy.net import ConnectionLimits, Refusal, Resolver, SocketStream, Watchdog
+from harakapy.net import ConnectionLimits, Poller, Pump, Refusal, Resolver, SocketStream, Watchdog
 from harakapy.net.tls import TlsStream
 from harakapy.smtp import Reply
 
@@ -74,6 +74,7 @@ class Service:
         self.limits = limits
         self.decoys = decoys
         self.watchdog = Watchdog()
+        self.poller = Poller()
         self.is_stopping = False
         self.open_connections = AsyncValue(0)
         self._open: dict[Conversation, trio.CancelScope] = {}
@@ -136,8 +137,7 @@ class Service:
                     conversation = Conversation(self, connection, arrival, deadline)
                     self._open[conversation] = nursery.cancel_scope
                     self.open_connections.value = len(self._open)
-                    connection.open(nursery)
-                    ending = await self._converse(conversation)
+                    ending = await self._converse(conversation, nursery)
                     connection.close()
                     if nursery.child_tasks:  # of plugins
                         nursery.cancel_scope.cancel()
@@ -148,11 +148,15 @@ class Service:
             arrival.stream = conversation.stream
         return conversation.successor if conversation.farewell is None else None
 
-    async def _converse(self, conversation: Conversation) -> str:
+    async def _converse(self, conversation: Conversation, nursery: trio.Nursery) -> str:
         """Greet and answer; how it ended, for the log."""
+        stream = conversation.stream
+        pump = Pump(_dialogue(conversation))
+        conversation.connection.open(nursery, pump)
+        if isinstance(stream, SocketStream | TlsStream):
+            stream.attach(pump)
         try:
-            await greet(conversation)
-            await conversation.run(HANDLERS)
+            await pump.run()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return "broken"
         except IllegalAnswer:
@@ -258,6 +262,12 @@ class Service:
                 errors=connection.errors,
                 took_s=trio.current_time() - connection.started_at,
             )
+
+
+async def _dialogue(conversation: Conversation) -> None:
+    """What the pump of a connection runs."""
+    await greet(conversation)
+    await conversation.run(HANDLERS)
 
 
 async def _close(stream: trio.abc.Stream) -> None:

@@ -7,6 +7,8 @@ from .deadline import Deadline, Watchdog
 from .endpoint import Endpoint, EndpointError
 from .limits import ConnectionLimits, Refusal
 from .listener import Listener, ListenError, open_listeners
+from .poller import Poller
+from .pump import Pump
 from .resolver import MailExchange, Resolver
 from .shared_limits import SharedLimits
 from .stream import SocketAddress, SocketStream
@@ -25,6 +27,8 @@ __all__ = [
     "MailExchange",
     "NameNotFound",
     "NoData",
+    "Poller",
+    "Pump",
     "Refusal",
     "Resolver",
     "SharedLimits",

@@ -8,6 +8,7 @@ import trio
 from trio.lowlevel import wait_readable
 
 from .listener import Listener
+from .poller import Poller
 from .stream import SocketAddress, SocketStream
 
 # Accepted in one go, before the connections that are open get their turn again.
@@ -48,13 +49,19 @@ class AcceptLog(Protocol):
         """Log that they need not any more."""
 
 
-async def serve(listener: Listener, handler: Handler, nursery: trio.Nursery, log: AcceptLog) -> NoReturn:
+async def serve(
+    listener: Listener,
+    handler: Handler,
+    nursery: trio.Nursery,
+    log: AcceptLog,
+    poller: Poller | None = None,
+) -> NoReturn:
     """Accept connections until cancelled; ``handler(stream)`` starts in ``nursery`` for each of them.
 
     The handler owns its stream. What ``handler`` raises ends ``nursery``: it must care for its own
     errors. Out of descriptors or memory the loop waits and tries again, while connections queue up in the
     kernel; a line is logged when that begins and one when the queue has been worked off. Does not close
-    ``listener``.
+    ``listener``. ``poller`` is that of the streams.
     """
     accept = listener.socket.accept
     name = f"connection at {listener.endpoint}"  # not given, trio would make a new text for each task
@@ -64,7 +71,8 @@ async def serve(listener: Listener, handler: Handler, nursery: trio.Nursery, log
         try:
             for _ in range(ACCEPTS_AT_ONCE):
                 connected, remote = accept()
-                nursery.start_soon(handler, SocketStream(connected, SocketAddress.of(remote)), name=name)
+                stream = SocketStream(connected, SocketAddress.of(remote), poller)
+                nursery.start_soon(handler, stream, name=name)
         except BlockingIOError:  # that was the last of them
             want.end()
         except OSError as failure:

@@ -1,4 +1,4 @@
-"""The byte stream of one connection: a raw non-blocking socket, and trio's wait for it.
+"""The byte stream of one connection: a raw non-blocking socket, and a wait for it.
 
 Theory of operation. `trio.SocketStream` behaves as if every call had blocked: it tries the system call,
 makes up for the missing wait by a trip through the scheduler, and does so inside several layers of
@@ -6,14 +6,31 @@ coroutines and context managers. A server in a dialogue knows better. When it wa
 has come yet: so wait first, then read, and the wait is the checkpoint. When it sends a reply, the
 kernel's buffer has room: so write at once, and wait only for the rest. (Server's CPU time for one
 100-octet exchange over loopback, user and kernel together: a third less than with trio.SocketStream.)
+
+Where there is a `Poller` the wait is shared with all other sockets of the server, and where there is a `Pump`
+the coroutine that receives may go on without its task.
 """
 
 import socket
+from collections.abc import Callable
+from functools import partial
 from operator import index
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import trio
-from trio.lowlevel import notify_closing, wait_readable, wait_writable
+from trio.lowlevel import (
+    Abort,
+    RaiseCancelT,
+    current_task,
+    notify_closing,
+    reschedule,
+    wait_readable,
+    wait_task_rescheduled,
+    wait_writable,
+)
+
+from .poller import Poller
+from .pump import Pump
 
 # One read takes what a fast peer has sent since the last one; more only costs memory. (The kernel hands out
 # about 64 KiB a wake-up on loopback.)
@@ -56,14 +73,28 @@ class SocketStream(trio.abc.HalfCloseableStream):
     closing becomes trio.ClosedResourceError.
     """
 
-    __slots__ = ("_fd", "_remote", "_send_fault", "_socket")
+    __slots__ = (
+        "_fd", "_is_watched", "_poller", "_pump", "_reader", "_remote", "_send_fault", "_socket",
+    )  # fmt: skip
 
-    def __init__(self, connected: socket.socket, remote: SocketAddress | None = None) -> None:
-        """Take over a connected socket, make it non-blocking; a known ``remote`` saves a system call."""
+    def __init__(
+        self,
+        connected: socket.socket,
+        remote: SocketAddress | None = None,
+        poller: Poller | None = None,
+    ) -> None:
+        """Take over a connected socket, make it non-blocking; a known ``remote`` saves a system call.
+
+        ``poller`` must run for as long as the stream is used.
+        """
         connected.setblocking(False)
         self._socket = connected
         self._fd = connected.fileno()
         self._remote = remote
+        self._poller = poller
+        self._pump: Pump[Any] | None = None
+        self._is_watched = False  # by the poller
+        self._reader: Callable[[], None] | None = None  # called when there is something to read
         # Why nothing may be sent now: None when it may. One slot, so that the common case is one test.
         self._send_fault: type[Exception] | None = None
 
@@ -100,12 +131,55 @@ class SocketStream(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError("this stream was closed")
         while True:
             try:
-                await wait_readable(self._fd)
+                await self._wait_readable()
                 return self._socket.recv(max_bytes)
             except BlockingIOError:  # woken for nothing: rare, but epoll may
                 continue
             except OSError as cause:
                 raise self._failure(cause) from cause
+
+    async def _wait_readable(self) -> None:
+        poller = self._poller
+        if poller is None:
+            await wait_readable(self._fd)
+            return
+        if self._reader is not None:
+            raise trio.BusyResourceError("another task receives from this stream")
+        if not self._is_watched:
+            poller.watch(self._fd, self)
+            self._is_watched = True
+        pump = self._pump
+        try:
+            if pump is None or pump.is_in_task:
+                self._reader = partial(reschedule, current_task())
+                await wait_task_rescheduled(self._stop_waiting)
+            else:
+                self._reader = pump.go_on
+                await pump.wait_octets()
+        finally:
+            self._reader = None
+
+    def _stop_waiting(self, _: RaiseCancelT) -> Abort:
+        self._reader = None
+        return Abort.SUCCEEDED
+
+    def on_readable(self) -> None:
+        """Let who waits go on; called by the poller."""
+        reader = self._reader
+        if reader is not None:
+            self._reader = None
+            reader()
+        elif self._poller is not None:  # nobody will read before the next wait
+            self._is_watched = False
+            self._poller.forget(self._fd)
+
+    def attach(self, pump: Pump[Any] | None) -> None:
+        """Let the pump's coroutine receive inline from now on, and enter its task before a send must wait."""
+        self._pump = pump
+
+    async def _enter_task(self) -> None:
+        if self._pump is not None:
+            await self._pump.enter_task()
 
     def receive_nowait(self, max_bytes: int = RECEIVE_OCTETS) -> bytes:
         """What has come already, without waiting; b"" if nothing has, or never will."""
@@ -132,9 +206,11 @@ class SocketStream(trio.abc.HalfCloseableStream):
         if sent < size:
             await self._send_rest(memoryview(data)[sent:])
         elif size > UNYIELDING_SEND_OCTETS:
+            await self._enter_task()
             await trio.lowlevel.checkpoint()
 
     async def _send_rest(self, rest: memoryview) -> None:
+        await self._enter_task()
         self._send_fault = trio.BusyResourceError
         try:
             while rest:
@@ -196,8 +272,12 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """
         if self._fd >= 0:
             notify_closing(self._fd)
+            if self._is_watched and self._poller is not None:
+                self._poller.forget_closing(self._fd)
             self._fd = -1
             self._socket.close()
+            if self._reader is not None:
+                self.on_readable()
 
     async def aclose(self) -> None:
         """`close`, as a checkpoint; if cancelled, the stream is closed nevertheless."""

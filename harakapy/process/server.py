@@ -316,10 +316,13 @@ class Server:
         """Accept connections until told to stop; then end them orderly, and after them the deliveries."""
         async with trio.open_nursery() as connections:
             connections.start_soon(service.watchdog.run)
+            connections.start_soon(service.poller.run)
             async with trio.open_nursery() as accepting:
                 for number, listener in listeners:
                     handler = partial(service.handle_socket, number)
-                    accepting.start_soon(accept_from, listener, handler, connections, self.log)
+                    accepting.start_soon(
+                        accept_from, listener, handler, connections, self.log, service.poller
+                    )
                 self._service = service
                 if self.part is None:
                     self.log.notice("listening", address=[str(address) for address in self.addresses])
