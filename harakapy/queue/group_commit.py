@@ -9,6 +9,15 @@ one of its own, so that a job fails for its own fault or the disk's, never for i
 run twice, and do nothing but read and write the database; what else is to be done waits for the commit
 (``then``).
 
+What only tells how far the work has come may lag (``may_lag``): a group of nothing else is in the log, where it
+survives the end of the process, and is synced with the next group, or `LAG_S` later if none comes. So the
+end of a delivery does not keep mail that comes in waiting for a sync of its own. If the power fails within that
+time the last deliveries are made again, as with servers that remove a queue file without a sync.
+
+Jobs of one kind can be done together (`Joint`): twenty messages in a few statements instead of sixty. That
+matters more than it seems, since around each statement the thread gives Python's lock away and must get it
+back from a busy event loop.
+
 Measured on two cores, against running each group by ``trio.to_thread.run_sync``: the way to the thread and
 back takes 70 us instead of 100 us. A group pays it once, a single committer every time (of some 400 us, a
 sync included); twenty committers of 4 KiB gain a fifth.
@@ -21,6 +30,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 import trio
@@ -28,15 +38,39 @@ import trio
 from harakapy.queue.errors import StoreUnavailable
 from harakapy.queue.sqlite_errors import is_busy, translated
 
-__all__ = ["GroupCommit", "Job"]
+__all__ = ["GroupCommit", "Job", "Joint"]
 
 T = TypeVar("T")
 
 Job = Callable[[sqlite3.Connection], T]
 """Reads and writes in a transaction that is open; raises what its caller is to get."""
 
+I = TypeVar("I")
+
+
+@dataclass(frozen=True, slots=True)
+class Joint(Generic[I, T]):
+    """A job that is done together with all others of the same ``work`` that stand in line.
+
+    ``work`` gets the items in the order in which they came, and gives a result for each.
+    """
+
+    work: Callable[[sqlite3.Connection, Sequence[I]], Sequence[T]]
+    item: I
+
+    def __call__(self, connection: sqlite3.Connection) -> T:
+        return self.work(connection, [self.item])[0]
+
+
 MAX_GROUP: Final = 100
 """Jobs in one transaction: at 4 KiB a message the gain is used up, and the first one's wait stays bounded."""
+
+
+LAG_S: Final = 0.1
+"""How long what may lag is not synced, if nothing else is: nothing for the disk, and little mail. Picked."""
+
+_TOUCH: Final = "UPDATE sqlite_sequence SET seq = seq WHERE name = 'message'"
+"""Writes a page and changes nothing, so that the commit syncs what came before."""
 
 
 class GroupCommit:
@@ -49,21 +83,26 @@ class GroupCommit:
         """
         self._connect = connect
         self._connection: sqlite3.Connection | None = connect()
+        self._syncs = True  # as `connect` sets it
+        self._lags = False  # something is in the log and not synced
         self._token = trio.lowlevel.current_trio_token()
         self._line: queue.SimpleQueue[_Ticket[Any] | None] = queue.SimpleQueue()
         self._is_closed = False
         self._thread = threading.Thread(target=self._serve, name="harakapy-store", daemon=True)
         self._thread.start()
 
-    async def run(self, job: Job[T], *, then: Callable[[T], None] | None = None) -> T:
+    async def run(self, job: Job[T], *, then: Callable[[T], None] | None = None, may_lag: bool = False) -> T:
         """Run a job; its result, once it is durable. ``then`` gets the result first, in the writing thread.
+
+        With ``may_lag`` the result is durable for other processes and later ones, yet the machine may forget it
+        for `LAG_S` more.
 
         Cancelled in line, the job is not run; once taken out of line, it is finished and its result returned.
         Raises what the job raises; StoreUnavailable or StoreFull if the database fails.
         """
         if self._is_closed:
             raise StoreUnavailable("the store is closed")
-        ticket = _Ticket(job, then, trio.lowlevel.current_task())
+        ticket = _Ticket(job, then, may_lag, trio.lowlevel.current_task())
         self._line.put(ticket)
         await trio.lowlevel.wait_task_rescheduled(ticket.withdraw)
         return ticket.result()
@@ -87,12 +126,33 @@ class GroupCommit:
 
     def _next_group(self) -> tuple[list[_Ticket[Any]], bool]:
         """Wait for jobs; the group, and whether more can follow."""
-        line = [self._line.get()]
+        line = [self._first_in_line()]
         with suppress(queue.Empty):
             while len(line) < MAX_GROUP and line[-1] is not None:
                 line.append(self._line.get_nowait())
         group = [ticket for ticket in line if ticket is not None and ticket.take()]
         return group, line[-1] is not None
+
+    def _first_in_line(self) -> _Ticket[Any] | None:
+        """Wait for a job; None for the end. What lags is synced if none comes soon."""
+        if self._lags:
+            try:
+                return self._line.get(timeout=LAG_S)
+            except queue.Empty:
+                self._catch_up()
+        return self._line.get()
+
+    def _catch_up(self) -> None:
+        """Sync what lags. If that fails the next group that is synced will see to it, or be told."""
+        with suppress(sqlite3.Error):
+            connection = self._begin(syncs=True)
+            try:
+                connection.execute(_TOUCH)
+                connection.execute("COMMIT")
+            except sqlite3.Error:
+                self._roll_back(connection)
+                raise
+        self._lags = False
 
     def _run_group(self, group: Sequence[_Ticket[Any]]) -> None:
         try:
@@ -105,23 +165,28 @@ class GroupCommit:
                     self._run_group([ticket])
 
     def _transact(self, group: Sequence[_Ticket[Any]]) -> None:
-        connection = self._begin()
+        syncs = not all(ticket.may_lag for ticket in group)
+        connection = self._begin(syncs=syncs)
         try:
-            for ticket in group:
-                ticket.value = ticket.job(connection)
+            _do_all(connection, group)
             connection.execute("COMMIT")
         except Exception:
             self._roll_back(connection)
             raise
+        self._lags = not syncs
         for ticket in group:
             ticket.follow_up()
 
-    def _begin(self) -> sqlite3.Connection:
+    def _begin(self, *, syncs: bool) -> sqlite3.Connection:
         """Open a transaction, on a new connection if the old one cannot."""
         if self._connection is None:
             self._connection = self._connect()
+            self._syncs = True
         connection = self._connection
         try:
+            if syncs is not self._syncs:
+                connection.execute(f"PRAGMA synchronous = {'FULL' if syncs else 'NORMAL'}")
+                self._syncs = syncs
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             if not is_busy(error):
@@ -151,10 +216,13 @@ class GroupCommit:
 class _Ticket(Generic[T]):
     """A job in line, and the task that waits for it."""
 
-    __slots__ = ("_taken", "_task", "_then", "error", "job", "value")
+    __slots__ = ("_taken", "_task", "_then", "error", "job", "may_lag", "value")
 
-    def __init__(self, job: Job[T], then: Callable[[T], None] | None, task: trio.lowlevel.Task) -> None:
+    def __init__(
+        self, job: Job[T], then: Callable[[T], None] | None, may_lag: bool, task: trio.lowlevel.Task
+    ) -> None:
         self.job = job
+        self.may_lag = may_lag
         self.value: T
         self.error: Exception | None = None
         self._then = then
@@ -184,6 +252,23 @@ class _Ticket(Generic[T]):
         if self.error is not None:
             raise self.error
         return self.value
+
+
+def _do_all(connection: sqlite3.Connection, group: Sequence[_Ticket[Any]]) -> None:
+    """Do the jobs in their order, those that can be joined with the first of their kind."""
+    joint: dict[object, list[_Ticket[Any]]] = {}
+    for ticket in group:
+        kind = ticket.job.work if isinstance(ticket.job, Joint) else ticket
+        joint.setdefault(kind, []).append(ticket)
+    for tickets in joint.values():
+        first = tickets[0]
+        if isinstance(first.job, Joint):
+            items = [ticket.job.item for ticket in tickets if isinstance(ticket.job, Joint)]
+            values = first.job.work(connection, items)
+            for ticket, value in zip(tickets, values, strict=True):
+                ticket.value = value
+        else:
+            first.value = first.job(connection)
 
 
 def _wake(group: Sequence[_Ticket[Any]]) -> None:

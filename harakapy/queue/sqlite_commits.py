@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import Any, Final
 
 from harakapy.queue.delivery import DeliveryKey, State
@@ -18,19 +22,16 @@ from harakapy.queue.sqlite_rows import (
 )
 from harakapy.queue.sqlite_schema import KEY_BITS
 
-__all__ = ["drop", "first_key", "insert", "last_key", "record", "seq_of", "settle"]
+__all__ = ["NewMessage", "drop", "first_key", "insert", "last_key", "record", "seq_of", "settle"]
 
 
-def _placeholders(columns: str) -> str:
-    return ", ".join("?" * (columns.count(",") + 1))
+_NEXT_SEQ: Final = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'message'), 0) + 1"
+_MESSAGES: Final = f"message (seq, file, {MESSAGE_COLUMNS})"
+_CONTENTS: Final = "content (seq, octets)"
+_DELIVERIES: Final = f"delivery (key, {DELIVERY_COLUMNS})"
+_ROWS_AT_ONCE: Final = (64, 16, 4, 1)
+"""Rows in one INSERT: few different statements, which are kept prepared, for any number of rows."""
 
-
-_INSERT_MESSAGE: Final = (
-    f"INSERT INTO message ({MESSAGE_COLUMNS}, file) VALUES ({_placeholders(MESSAGE_COLUMNS)}, ?)"
-)
-_INSERT_DELIVERY: Final = (
-    f"INSERT INTO delivery (key, {DELIVERY_COLUMNS}) VALUES (?, {_placeholders(DELIVERY_COLUMNS)})"
-)
 FREE_PAGES: Final = 8192
 """Pages (32 MiB) kept for the next messages: growing and shrinking with each burst would cost more."""
 
@@ -46,54 +47,122 @@ _KEEP: Final = (
     f"UPDATE delivery SET lease_owner = NULL, state = ?, due = ?, ready = ?, {_SET_DIAGNOSTIC} "
     f"WHERE key = ? AND state < {FINAL_CODE} AND lease_owner IS coalesce(?, lease_owner)"
 )
-_FILE_IF_DONE: Final = (
-    "SELECT file FROM message WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE key BETWEEN ? AND ?) AND seq = ?"
-)
+# A list of any length is one parameter, and so one statement.
+_SEQS: Final = "SELECT id, seq FROM message WHERE id IN (SELECT value FROM json_each(?))"
+_DONE: Final = f"""
+    SELECT seq, file FROM message m WHERE seq IN (SELECT value FROM json_each(?)) AND NOT EXISTS (
+        SELECT 1 FROM delivery WHERE key BETWEEN m.seq << {KEY_BITS} AND (m.seq + 1 << {KEY_BITS}) - 1)
+"""
+_FINISH_ALL: Final = f"DELETE FROM delivery WHERE key IN (SELECT value FROM json_each(?)) AND state < {FINAL_CODE} RETURNING key"
 _FINISH: Final = (
     f"DELETE FROM delivery WHERE key = ? AND state < {FINAL_CODE} AND lease_owner IS coalesce(?, lease_owner)"
 )
 
 
-def insert(
-    connection: sqlite3.Connection,
-    message: Sequence[Any],
-    deliveries: Iterable[tuple[int, Sequence[Any]]],
-    *,
-    octets: bytes | None,
-    file: str | None,
-) -> None:
-    """Store a message: its row, the rows of its deliveries by number, its octets or the file that has them.
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """What is stored of a message: its row, the rows of its deliveries by number, and its content.
 
-    Raises ValueError if its id is taken.
+    That is ``octets``, or the name of the ``file`` that has them.
     """
+
+    row: tuple[Any, ...]
+    deliveries: Sequence[tuple[int, tuple[Any, ...]]]
+    octets: bytes | None
+    file: str | None
+
+
+def insert(connection: sqlite3.Connection, messages: Sequence[NewMessage]) -> list[tuple[str, ...]]:
+    """Store messages; no files are of no use any more, for each.
+
+    Raises ValueError if an id is taken.
+    """
+    (seq,) = connection.execute(_NEXT_SEQ).fetchone()
+    numbered = list(enumerate(messages, seq))
     try:
-        seq = connection.execute(_INSERT_MESSAGE, (*message, file)).lastrowid
+        _insert_rows(connection, _MESSAGES, [(seq, each.file, *each.row) for seq, each in numbered])
     except sqlite3.IntegrityError as error:
-        raise ValueError(f"message {message[0]!r} is in the store already, or is none ({error})") from error
-    assert seq is not None
-    if octets is not None:
-        connection.execute("INSERT INTO content (seq, octets) VALUES (?, ?)", (seq, octets))
-    base = first_key(seq)
-    connection.executemany(_INSERT_DELIVERY, [(base | number, *row) for number, row in deliveries])
+        ids = ", ".join(repr(each.row[0]) for each in messages)
+        raise ValueError(f"message {ids} is in the store already, or is none ({error})") from error
+    contents = [(seq, each.octets) for seq, each in numbered if each.octets is not None]
+    _insert_rows(connection, _CONTENTS, contents)
+    rows = [(first_key(seq) | number, *row) for seq, each in numbered for number, row in each.deliveries]
+    _insert_rows(connection, _DELIVERIES, rows)
+    return [()] * len(messages)
+
+
+def _insert_rows(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    at = 0
+    for size in _ROWS_AT_ONCE:
+        while at + size <= len(rows):
+            values = list(chain.from_iterable(rows[at : at + size]))
+            connection.execute(_insert_statement(table, len(rows[0]), size), values)
+            at += size
+
+
+@lru_cache(maxsize=32)
+def _insert_statement(table: str, columns: int, rows: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return f"INSERT INTO {table} VALUES {', '.join([row] * rows)}"
 
 
 def record(
-    connection: sqlite3.Connection, outcomes: Iterable[Outcome], owner: str
-) -> tuple[frozenset[DeliveryKey], list[str]]:
-    """Write down outcomes: those that came too late, and files that no row names any more."""
-    seqs: dict[str, int | None] = {}
-    late = set()
-    files: list[str] = []
-    for outcome in outcomes:
-        message_id, number = outcome.key
-        if message_id not in seqs:
-            seqs[message_id] = seq_of(connection, message_id)
-        seq = seqs[message_id]
-        if seq is None or not _record_one(connection, outcome, first_key(seq) | number, owner):
-            late.add(outcome.key)
-        elif not isinstance(outcome, Deferred) and outcome.report_at is None:
-            files += _drop_if_done(connection, seq)
-    return frozenset(late), files
+    connection: sqlite3.Connection, batches: Sequence[tuple[Collection[Outcome], str]]
+) -> list[tuple[frozenset[DeliveryKey], list[str]]]:
+    """Write down outcomes, each collection with the owner of the leases.
+
+    For each: those that came too late, and files that no row names any more.
+    """
+    seqs = _seqs_of(connection, {each.key.message_id for outcomes, _ in batches for each in outcomes})
+    finished = _finish(connection, seqs, [outcome for outcomes, _ in batches for outcome in outcomes])
+    late: list[set[DeliveryKey]] = []
+    touched: dict[int, int] = {}  # {seq: number of the batch that has ended something of it}
+    for place, (outcomes, owner) in enumerate(batches):
+        late.append(set())
+        for outcome in outcomes:
+            seq = seqs.get(outcome.key.message_id)
+            if seq is None or not _is_recorded(connection, outcome, first_key(seq), owner, finished):
+                late[place].add(outcome.key)
+            elif not isinstance(outcome, Deferred) and outcome.report_at is None:
+                touched[seq] = place
+    files: list[list[str]] = [[] for _ in batches]
+    for seq, file in _drop_if_done(connection, touched):
+        if file is not None:
+            files[touched[seq]].append(file)
+    return [(frozenset(keys), names) for keys, names in zip(late, files, strict=True)]
+
+
+def _is_simply_done(outcome: Outcome) -> bool:
+    """Whether the delivery goes away, whoever has its lease: what is delivered is."""
+    return isinstance(outcome, Delivered) and outcome.report_at is None
+
+
+def _seqs_of(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, int]:
+    return dict(connection.execute(_SEQS, (json.dumps(list(ids)),)).fetchall())
+
+
+def _finish(connection: sqlite3.Connection, seqs: Mapping[str, int], outcomes: Iterable[Outcome]) -> set[int]:
+    """Delete all deliveries at once that are simply done; their keys."""
+    keys = [
+        first_key(seqs[each.key.message_id]) | each.key.number
+        for each in outcomes
+        if _is_simply_done(each) and each.key.message_id in seqs
+    ]
+    if not keys:
+        return set()
+    return {key for (key,) in connection.execute(_FINISH_ALL, (json.dumps(keys),)).fetchall()}
+
+
+def _is_recorded(
+    connection: sqlite3.Connection, outcome: Outcome, first: int, owner: str, finished: set[int]
+) -> bool:
+    key = first | outcome.key.number
+    if not _is_simply_done(outcome):
+        return _record_one(connection, outcome, key, owner)
+    if key not in finished:
+        return False
+    finished.discard(key)  # a second outcome for it came too late
+    return True
 
 
 def _record_one(connection: sqlite3.Connection, outcome: Outcome, key: int, owner: str) -> bool:
@@ -101,7 +170,7 @@ def _record_one(connection: sqlite3.Connection, outcome: Outcome, key: int, owne
         columns = diagnostic_columns(outcome.diagnostic)
         done = connection.execute(_DEFER, (outcome.due, outcome.due, *columns, key, owner))
         return done.rowcount > 0
-    required = owner if isinstance(outcome, Failed) else None  # what is delivered is, whoever has the lease
+    required = owner if isinstance(outcome, Failed) else None
     if outcome.report_at is None:
         return connection.execute(_FINISH, (key, required)).rowcount > 0
     state = STATE_CODES[State.DELIVERED if isinstance(outcome, Delivered) else State.FAILED]
@@ -131,13 +200,17 @@ def settle(connection: sqlite3.Connection, settlement: Settlement) -> list[str]:
         )
         if not concluded.rowcount:
             raise LeaseLost(settlement.message_id)
-    return _drop_if_done(connection, seq) if settlement.concluded else []
+    return _files(_drop_if_done(connection, [seq])) if settlement.concluded else []
 
 
 def drop(connection: sqlite3.Connection, keys: Collection[int]) -> list[str]:
     """Delete deliveries, and the messages that have none left; the files that no row names any more."""
     connection.executemany("DELETE FROM delivery WHERE key = ?", [(key,) for key in keys])
-    return [file for seq in {key >> KEY_BITS for key in keys} for file in _drop_if_done(connection, seq)]
+    return _files(_drop_if_done(connection, {key >> KEY_BITS for key in keys}))
+
+
+def _files(dropped: Iterable[tuple[int, str | None]]) -> list[str]:
+    return [file for _, file in dropped if file is not None]
 
 
 def seq_of(connection: sqlite3.Connection, message_id: str) -> int | None:
@@ -158,22 +231,23 @@ def last_key(seq: int) -> int:
     return (seq + 1 << KEY_BITS) - 1
 
 
-def _drop_if_done(connection: sqlite3.Connection, seq: int) -> list[str]:
-    """Delete a message without deliveries; the file that it had, or nothing."""
-    found = connection.execute(_FILE_IF_DONE, (first_key(seq), last_key(seq), seq)).fetchone()
-    if found is None:
+def _drop_if_done(connection: sqlite3.Connection, seqs: Collection[int]) -> list[tuple[int, str | None]]:
+    """Delete those of the messages that have no deliveries any more; their seqs, with the files they had."""
+    if not seqs:
         return []
-    connection.execute("DELETE FROM message WHERE seq = ?", (seq,))
-    connection.execute("DELETE FROM content WHERE seq = ?", (seq,))
-    _give_back_pages(connection)
-    return [file for file in found if file is not None]
+    done = connection.execute(_DONE, (json.dumps(list(seqs)),)).fetchall()
+    if done:
+        listed = (json.dumps([seq for seq, _ in done]),)
+        connection.execute("DELETE FROM message WHERE seq IN (SELECT value FROM json_each(?))", listed)
+        connection.execute("DELETE FROM content WHERE seq IN (SELECT value FROM json_each(?))", listed)
+        _give_back_pages(connection, len(done))
+    return done
 
 
-def _give_back_pages(connection: sqlite3.Connection) -> None:
+def _give_back_pages(connection: sqlite3.Connection, messages: int) -> None:
     """Let the database shrink a little if it has many free pages: so it does as the queue does."""
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     if free > FREE_PAGES:
-        for _ in range(
-            PAGES_GIVEN_BACK
-        ):  # one by one: Python's module takes but the first step of this pragma
+        # One by one: Python's module takes but the first step of this pragma.
+        for _ in range(PAGES_GIVEN_BACK * messages):
             connection.execute("PRAGMA incremental_vacuum(1)")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -26,7 +27,7 @@ from harakapy.queue.delivery import Delivery, DeliveryKey, DeliveryRequest, Diag
 from harakapy.queue.directory import DirectoryLock, StoreDirectory
 from harakapy.queue.errors import ContentUnreadable, MessageNotFound, StoreError
 from harakapy.queue.files import ContentFiles, FileSystem, Floor
-from harakapy.queue.group_commit import GroupCommit
+from harakapy.queue.group_commit import GroupCommit, Job, Joint
 from harakapy.queue.message import QueuedMessage
 from harakapy.queue.outcome import Outcome, Settlement
 from harakapy.queue.selection import Count, Selection
@@ -112,12 +113,11 @@ class SqliteStore(Store):
         row = message_row(message)
         rows = [(each.number, delivery_row(each, -message.priority)) for each in deliveries]
         octets, file = await self._keep(content)
+        new = sqlite_commits.NewMessage(row, rows, octets, file)
+        job: Job[Sequence[str]] = Joint(sqlite_commits.insert, new)
+        if settles is not None:
+            job = partial(_replace, new, settles)
         is_committed = False
-
-        def job(connection: sqlite3.Connection) -> list[str]:
-            sqlite_commits.insert(connection, row, rows, octets=octets, file=file)
-            return [] if settles is None else sqlite_commits.settle(connection, settles)
-
         try:
             await self._writer.run(job, then=self._discard)
             is_committed = True
@@ -137,7 +137,9 @@ class SqliteStore(Store):
     async def claim(
         self, destination: str, *, lease: Lease, now: float, limit: int
     ) -> tuple[DeliveryRequest, ...]:
-        found = await self._writer.run(lambda each: sqlite_claims.claim(each, destination, lease, now, limit))
+        found = await self._writer.run(
+            lambda each: sqlite_claims.claim(each, destination, lease, now, limit), may_lag=True
+        )
         return self._readable(found)
 
     async def claim_reports(self, *, lease: Lease, now: float, limit: int) -> tuple[DeliveryRequest, ...]:
@@ -146,18 +148,19 @@ class SqliteStore(Store):
         )
 
     async def renew(self, keys: Collection[DeliveryKey], lease: Lease) -> frozenset[DeliveryKey]:
-        return await self._writer.run(lambda each: sqlite_claims.renew(each, keys, lease))
+        return await self._writer.run(lambda each: sqlite_claims.renew(each, keys, lease), may_lag=True)
 
     async def unclaim(self, keys: Collection[DeliveryKey], *, owner: str, due: float) -> None:
-        await self._writer.run(lambda each: sqlite_claims.unclaim(each, keys, owner, due))
+        await self._writer.run(lambda each: sqlite_claims.unclaim(each, keys, owner, due), may_lag=True)
 
     async def release_leases(self, owner: str) -> int:
-        return await self._writer.run(lambda each: sqlite_claims.release_leases(each, owner))
+        return await self._writer.run(lambda each: sqlite_claims.release_leases(each, owner), may_lag=True)
 
     async def record(self, outcomes: Collection[Outcome], *, owner: str) -> frozenset[DeliveryKey]:
         late, _ = await self._writer.run(
-            lambda each: sqlite_commits.record(each, outcomes, owner),
+            Joint(sqlite_commits.record, (outcomes, owner)),
             then=lambda result: self._discard(result[1]),
+            may_lag=True,
         )
         return late
 
@@ -259,6 +262,13 @@ class SqliteStore(Store):
     def _discard(self, files: Sequence[str]) -> None:
         for file in files:
             self._files.discard(file)
+
+
+def _replace(
+    new: sqlite_commits.NewMessage, settles: Settlement, connection: sqlite3.Connection
+) -> Sequence[str]:
+    sqlite_commits.insert(connection, [new])
+    return sqlite_commits.settle(connection, settles)
 
 
 def _enter(directory: StoreDirectory, files: ContentFiles) -> tuple[DirectoryLock, list[Incident]]:

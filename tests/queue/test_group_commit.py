@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import trio
 import trio.testing
 
 from harakapy.queue import StoreFull, StoreUnavailable
-from harakapy.queue.group_commit import MAX_GROUP, GroupCommit
+from harakapy.queue.group_commit import LAG_S, MAX_GROUP, GroupCommit, Joint
 from harakapy.queue.sqlite_schema import connect
 
 
@@ -25,8 +26,11 @@ class Database:
         self.commits = 0
         self.connections = 0
         self.is_broken = False
+        self.levels: list[str] = []  # to which `synchronous` was set after the start
         with closing(connect(path)) as connection:
             connection.execute("CREATE TABLE entry (name TEXT UNIQUE)")
+            connection.execute("CREATE TABLE message (seq INTEGER PRIMARY KEY AUTOINCREMENT)")
+            connection.execute("INSERT INTO message DEFAULT VALUES")
 
     def connect(self) -> sqlite3.Connection:
         if self.is_broken:
@@ -42,6 +46,8 @@ class Database:
 
     def _trace(self, statement: str) -> None:
         self.commits += statement == "COMMIT"
+        if statement.startswith("PRAGMA synchronous"):
+            self.levels.append(statement.rpartition(" ")[2])
 
 
 @pytest.fixture
@@ -248,3 +254,86 @@ async def test_jobs_in_line_are_finished_before_it_closes(writer: GroupCommit, d
             await writer.run(insert("too late"))
         gate.open()
     assert database.names() == ["last"]
+
+
+async def test_jobs_of_one_kind_are_done_together_and_each_gets_its_own_result(
+    database: Database, writer: GroupCommit
+) -> None:
+    calls: list[list[str]] = []
+
+    def work(connection: sqlite3.Connection, names: Sequence[str]) -> list[str]:
+        calls.append(list(names))
+        connection.executemany("INSERT INTO entry VALUES (?)", [(name,) for name in names])
+        return [name.upper() for name in names]
+
+    results: dict[str, str] = {}
+
+    async def put(name: str) -> None:
+        results[name] = await writer.run(Joint(work, name))
+
+    gate = Gate()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run, gate)
+        await gate.wait_entered()
+        for name in "abc":
+            nursery.start_soon(put, name)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(writer.run, insert("z"))
+        await trio.testing.wait_all_tasks_blocked()
+        gate.open()
+    assert calls == [["a", "b", "c"]]
+    assert results == {"a": "A", "b": "B", "c": "C"}
+    assert database.names() == ["a", "b", "c", "z"]
+
+
+async def test_a_joint_job_that_fails_takes_no_other_with_it(database: Database, writer: GroupCommit) -> None:
+    def work(connection: sqlite3.Connection, names: Sequence[str]) -> list[None]:
+        connection.executemany("INSERT INTO entry VALUES (?)", [(name,) for name in names])
+        return [None] * len(names)
+
+    failed: list[str] = []
+
+    async def put(name: str) -> None:
+        try:
+            await writer.run(Joint(work, name))
+        except StoreUnavailable:
+            failed.append(name)
+
+    await put("taken")
+    gate = Gate()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run, gate)
+        await gate.wait_entered()
+        for name in ("one", "taken", "two"):
+            nursery.start_soon(put, name)
+        await trio.testing.wait_all_tasks_blocked()
+        gate.open()
+    assert failed == ["taken"]
+    assert sorted(database.names()) == ["one", "taken", "two"]
+
+
+async def test_what_may_lag_is_seen_by_others_at_once_and_synced_a_moment_later(
+    database: Database, writer: GroupCommit
+) -> None:
+    await writer.run(insert("lags"), may_lag=True)
+    assert database.names() == ["lags"]
+    assert database.commits == 1
+    with trio.fail_after(10):
+        while database.commits < 2:  # of its own, since nothing else comes
+            await trio.sleep(LAG_S / 10)
+    assert database.levels == ["NORMAL", "FULL"]
+
+
+async def test_what_may_lag_is_synced_with_the_group_it_is_in(
+    database: Database, writer: GroupCommit
+) -> None:
+    gate = Gate()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run, gate)
+        await gate.wait_entered()
+        nursery.start_soon(partial(writer.run, insert("a"), may_lag=True))
+        nursery.start_soon(writer.run, insert("b"))
+        await trio.testing.wait_all_tasks_blocked()
+        gate.open()
+    assert sorted(database.names()) == ["a", "b"]
+    assert database.levels == []
