@@ -13,9 +13,12 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 from harakapy.hooks.spec import HookSpec
+
+
+BLOCKING_WARNING_S: Final = 1.0  # picked: a plain function that long is felt by every other connection
 
 
 class Role(enum.Enum):
@@ -35,14 +38,19 @@ class OnError(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One implementation, ready to be called with the hook's arguments in the order of its spec."""
+    """One implementation, ready to be called with the first ``takes`` of the hook's arguments in its spec's order.
+
+    ``patience_s`` is how long a plain function may take before it is worth a thought.
+    """
 
     plugin: str
     function: str
     call: Callable[..., Any]
+    takes: int
     role: Role
     is_async: bool
     timeout_s: float
+    patience_s: float
     on_error: OnError
     rank: tuple[int, int, int]
 
@@ -52,8 +60,8 @@ class Chain:
     """All implementations of one hook: those that answer, and the layers around them, outermost first.
 
     ``is_async`` tells that one that answers is async, ``may_wait`` that running the hook may be a checkpoint
-    (plain functions alone never wait), ``is_deniable`` that a denial would be shown to hook_deny (which
-    accepts none itself).
+    (plain functions and pluggy's wrappers never wait). ``is_of_connection``: so plugins may be skipped, and a
+    denial is shown to hook_deny (which accepts none itself).
     """
 
     spec: HookSpec
@@ -61,7 +69,7 @@ class Chain:
     layers: tuple[Link, ...]
     is_async: bool
     may_wait: bool
-    is_deniable: bool
+    is_of_connection: bool
 
     def __bool__(self) -> bool:
         return bool(self.links or self.layers)
@@ -83,8 +91,8 @@ def make_chain(spec: HookSpec, links: Iterable[Link]) -> Chain:
         links=inner,
         layers=layers,
         is_async=is_async,
-        may_wait=is_async or bool(layers),
-        is_deniable=spec.arguments[0] == "connection",
+        may_wait=is_async or any(link.role is Role.AROUND for link in layers),
+        is_of_connection=spec.arguments[0] == "connection",
     )
 
 
@@ -93,8 +101,8 @@ def rank(*, tryfirst: bool, trylast: bool, plugin_index: int, definition_index: 
     return (0 if tryfirst else 2 if trylast else 1, plugin_index, definition_index)
 
 
-def positional(function: Callable[..., Any], arguments: Sequence[str]) -> Callable[..., Any]:
-    """Adapt a function that names some of a hook's arguments to being called with all, in order.
+def positional(function: Callable[..., Any], arguments: Sequence[str]) -> tuple[Callable[..., Any], int]:
+    """Adapt a function that names some of a hook's arguments to being called with the first so many, in order.
 
     What it is called with by keyword (``proceed``) is handed on.
     """
@@ -102,16 +110,16 @@ def positional(function: Callable[..., Any], arguments: Sequence[str]) -> Callab
     names = [parameter.name for parameter in parameters if parameter.name in arguments]
     leading = parameters[: len(names)]
     if any(item.name not in names or item.kind is item.KEYWORD_ONLY for item in leading):
-        return _by_keyword(function, {name: arguments.index(name) for name in names})
-    if names == list(arguments):
-        return function
-    return _by_position(function, [arguments.index(name) for name in names])
+        return _by_keyword(function, {name: arguments.index(name) for name in names}), len(arguments)
+    if names == list(arguments[: len(names)]):
+        return function, len(names)
+    return _by_position(function, [arguments.index(name) for name in names]), len(arguments)
 
 
 def _by_position(function: Callable[..., Any], indexes: Sequence[int]) -> Callable[..., Any]:
-    if len(indexes) < 2:  # where itemgetter gives no tuple
-        wanted = slice(indexes[0], indexes[0] + 1) if indexes else slice(0)
-        return lambda *args, **keywords: function(*args[wanted], **keywords)
+    if len(indexes) == 1:  # where itemgetter gives no tuple
+        (at,) = indexes
+        return lambda *args, **keywords: function(args[at], **keywords)
     pick = itemgetter(*indexes)
     return lambda *args, **keywords: function(*pick(args), **keywords)
 

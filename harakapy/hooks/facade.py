@@ -1,13 +1,14 @@
 """The hooks as the core calls them: one typed method each.
 
-A hook that nobody implements costs one look into a dictionary. Whoever calls a hook is given an instance of
+A hook that nobody implements costs one look into a dictionary, within one coroutine: the methods hand on what is
+to be awaited, since each further coroutine would cost more than that. Whoever calls a hook is given an instance of
 `Hooks`; nothing reaches for a plugin manager.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harakapy.hooks.chain import Chain
@@ -66,17 +67,17 @@ class Hooks:
 
     # The life of a server.
 
-    async def init_master(self, server: Server) -> Verdict:
+    def init_master(self, server: Server) -> Awaitable[Verdict]:
         """See `hookspecs.hook_init_master`. Raises HookFault if a plugin fails."""
-        return await self._decide("init_master", server)
+        return self._decide("init_master", server)
 
-    async def init_child(self, server: Server) -> Verdict:
+    def init_child(self, server: Server) -> Awaitable[Verdict]:
         """See `hookspecs.hook_init_child`. Raises HookFault if a plugin fails."""
-        return await self._decide("init_child", server)
+        return self._decide("init_child", server)
 
-    async def shutdown(self, server: Server) -> None:
+    def shutdown(self, server: Server) -> Awaitable[None]:
         """See `hookspecs.hook_shutdown`."""
-        await self._observe("shutdown", server)
+        return self._observe("shutdown", server)
 
     def log(self, record: LogRecord) -> bool:
         """See `hookspecs.hook_log`. Whether a plugin has taken the record."""
@@ -85,25 +86,25 @@ class Hooks:
 
     # The life of a connection.
 
-    async def connect_init(self, connection: Connection) -> None:
+    def connect_init(self, connection: Connection) -> Awaitable[None]:
         """See `hookspecs.hook_connect_init`."""
-        await self._observe("connect_init", connection)
+        return self._observe("connect_init", connection)
 
-    async def lookup_rdns(self, connection: Connection) -> Verdict:
+    def lookup_rdns(self, connection: Connection) -> Awaitable[Verdict]:
         """See `hookspecs.hook_lookup_rdns`. OK carries the name in ``value``."""
-        return await self._decide("lookup_rdns", connection)
+        return self._decide("lookup_rdns", connection)
 
-    async def connect(self, connection: Connection) -> Verdict:
+    def connect(self, connection: Connection) -> Awaitable[Verdict]:
         """See `hookspecs.hook_connect`."""
-        return await self._decide("connect", connection)
+        return self._decide("connect", connection)
 
-    async def helo(self, connection: Connection, host: str) -> Verdict:
+    def helo(self, connection: Connection, host: str) -> Awaitable[Verdict]:
         """See `hookspecs.hook_helo`."""
-        return await self._decide("helo", connection, host)
+        return self._decide("helo", connection, host)
 
-    async def ehlo(self, connection: Connection, host: str) -> Verdict:
+    def ehlo(self, connection: Connection, host: str) -> Awaitable[Verdict]:
         """See `hookspecs.hook_ehlo`."""
-        return await self._decide("ehlo", connection, host)
+        return self._decide("ehlo", connection, host)
 
     async def capabilities(self, connection: Connection) -> list[str]:
         """See `hookspecs.hook_capabilities`. What plugins returned; they may also have changed the list."""
@@ -115,102 +116,102 @@ class Hooks:
         chain = self._implemented.get("auth_mechanisms")
         return [] if chain is None else await self._fold.amend(chain, (connection,))
 
-    async def auth_secret(self, connection: Connection, user: str) -> Verdict:
+    def auth_secret(self, connection: Connection, user: str) -> Awaitable[Verdict]:
         """See `hookspecs.hook_auth_secret`. OK carries the secret in ``value``."""
-        return await self._decide("auth_secret", connection, user)
+        return self._decide("auth_secret", connection, user)
 
-    async def auth(self, connection: Connection, credentials: Credentials) -> Verdict:
+    def auth(self, connection: Connection, credentials: Credentials) -> Awaitable[Verdict]:
         """See `hookspecs.hook_auth`."""
-        return await self._decide("auth", connection, credentials)
+        return self._decide("auth", connection, credentials)
 
-    async def unrecognized_command(self, connection: Connection, verb: str, argument: str) -> Verdict:
+    def unrecognized_command(self, connection: Connection, verb: str, argument: str) -> Awaitable[Verdict]:
         """See `hookspecs.hook_unrecognized_command`."""
-        return await self._decide("unrecognized_command", connection, verb, argument)
+        return self._decide("unrecognized_command", connection, verb, argument)
 
-    async def vrfy(self, connection: Connection, argument: str) -> Verdict:
+    def vrfy(self, connection: Connection, argument: str) -> Awaitable[Verdict]:
         """See `hookspecs.hook_vrfy`."""
-        return await self._decide("vrfy", connection, argument)
+        return self._decide("vrfy", connection, argument)
 
-    async def noop(self, connection: Connection) -> Verdict:
+    def noop(self, connection: Connection) -> Awaitable[Verdict]:
         """See `hookspecs.hook_noop`."""
-        return await self._decide("noop", connection)
+        return self._decide("noop", connection)
 
-    async def rset(self, connection: Connection) -> None:
+    def rset(self, connection: Connection) -> Awaitable[None]:
         """See `hookspecs.hook_rset`."""
-        await self._observe("rset", connection)
+        return self._observe("rset", connection)
 
-    async def quit(self, connection: Connection) -> Verdict:
+    def quit(self, connection: Connection) -> Awaitable[Verdict]:
         """See `hookspecs.hook_quit`."""
-        return await self._decide("quit", connection)
+        return self._decide("quit", connection)
 
-    async def disconnect(self, connection: Connection) -> None:
+    def disconnect(self, connection: Connection) -> Awaitable[None]:
         """See `hookspecs.hook_disconnect`."""
-        await self._observe("disconnect", connection)
+        return self._observe("disconnect", connection)
 
     # The life of a transaction.
 
-    async def mail(self, connection: Connection, sender: Address, params: MailParameters) -> Verdict:
+    def mail(self, connection: Connection, sender: Address, params: MailParameters) -> Awaitable[Verdict]:
         """See `hookspecs.hook_mail`."""
-        return await self._decide("mail", connection, sender, params)
+        return self._decide("mail", connection, sender, params)
 
-    async def rcpt(self, connection: Connection, recipient: Address, params: RcptParameters) -> Verdict:
+    def rcpt(self, connection: Connection, recipient: Address, params: RcptParameters) -> Awaitable[Verdict]:
         """See `hookspecs.hook_rcpt`."""
-        return await self._decide("rcpt", connection, recipient, params)
+        return self._decide("rcpt", connection, recipient, params)
 
-    async def rcpt_ok(self, connection: Connection, recipient: Address) -> Verdict:
+    def rcpt_ok(self, connection: Connection, recipient: Address) -> Awaitable[Verdict]:
         """See `hookspecs.hook_rcpt_ok`."""
-        return await self._decide("rcpt_ok", connection, recipient)
+        return self._decide("rcpt_ok", connection, recipient)
 
-    async def data(self, connection: Connection) -> Verdict:
+    def data(self, connection: Connection) -> Awaitable[Verdict]:
         """See `hookspecs.hook_data`."""
-        return await self._decide("data", connection)
+        return self._decide("data", connection)
 
-    async def data_post(self, connection: Connection) -> Verdict:
+    def data_post(self, connection: Connection) -> Awaitable[Verdict]:
         """See `hookspecs.hook_data_post`."""
-        return await self._decide("data_post", connection)
+        return self._decide("data_post", connection)
 
-    async def max_data_exceeded(self, connection: Connection) -> Verdict:
+    def max_data_exceeded(self, connection: Connection) -> Awaitable[Verdict]:
         """See `hookspecs.hook_max_data_exceeded`."""
-        return await self._decide("max_data_exceeded", connection)
+        return self._decide("max_data_exceeded", connection)
 
-    async def queue(self, connection: Connection) -> Verdict:
+    def queue(self, connection: Connection) -> Awaitable[Verdict]:
         """See `hookspecs.hook_queue`."""
-        return await self._decide("queue", connection)
+        return self._decide("queue", connection)
 
-    async def queue_outbound(self, connection: Connection) -> Verdict:
+    def queue_outbound(self, connection: Connection) -> Awaitable[Verdict]:
         """See `hookspecs.hook_queue_outbound`."""
-        return await self._decide("queue_outbound", connection)
+        return self._decide("queue_outbound", connection)
 
-    async def queue_ok(self, connection: Connection, reply: Reply) -> None:
+    def queue_ok(self, connection: Connection, reply: Reply) -> Awaitable[None]:
         """See `hookspecs.hook_queue_ok`."""
-        await self._observe("queue_ok", connection, reply)
+        return self._observe("queue_ok", connection, reply)
 
-    async def reset_transaction(self, connection: Connection) -> None:
+    def reset_transaction(self, connection: Connection) -> Awaitable[None]:
         """See `hookspecs.hook_reset_transaction`."""
-        await self._observe("reset_transaction", connection)
+        return self._observe("reset_transaction", connection)
 
     # The life of a message that goes out.
 
-    async def pre_send_trans_email(self, hmail: HMail) -> None:
+    def pre_send_trans_email(self, hmail: HMail) -> Awaitable[None]:
         """See `hookspecs.hook_pre_send_trans_email`."""
-        await self._observe("pre_send_trans_email", hmail)
+        return self._observe("pre_send_trans_email", hmail)
 
-    async def send_email(self, hmail: HMail) -> Verdict:
+    def send_email(self, hmail: HMail) -> Awaitable[Verdict]:
         """See `hookspecs.hook_send_email`. DELAY carries the seconds in ``value``."""
-        return await self._decide("send_email", hmail)
+        return self._decide("send_email", hmail)
 
-    async def get_mx(self, hmail: HMail, domain: str) -> Verdict:
+    def get_mx(self, hmail: HMail, domain: str) -> Awaitable[Verdict]:
         """See `hookspecs.hook_get_mx`. OK carries the next hops in ``value``."""
-        return await self._decide("get_mx", hmail, domain)
+        return self._decide("get_mx", hmail, domain)
 
-    async def delivered(self, hmail: HMail, delivery: Handover) -> None:
+    def delivered(self, hmail: HMail, delivery: Handover) -> Awaitable[None]:
         """See `hookspecs.hook_delivered`."""
-        await self._observe("delivered", hmail, delivery)
+        return self._observe("delivered", hmail, delivery)
 
-    async def deferred(self, hmail: HMail, deferral: Deferral) -> Verdict:
+    def deferred(self, hmail: HMail, deferral: Deferral) -> Awaitable[Verdict]:
         """See `hookspecs.hook_deferred`. DELAY carries the seconds in ``value``."""
-        return await self._decide("deferred", hmail, deferral)
+        return self._decide("deferred", hmail, deferral)
 
-    async def bounce(self, hmail: HMail, error: Bounce) -> Verdict:
+    def bounce(self, hmail: HMail, error: Bounce) -> Awaitable[Verdict]:
         """See `hookspecs.hook_bounce`."""
-        return await self._decide("bounce", hmail, error)
+        return self._decide("bounce", hmail, error)

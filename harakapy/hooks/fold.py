@@ -31,18 +31,14 @@ from harakapy.hooks.verdict import CONT, OK, Verdict
 if TYPE_CHECKING:
     from harakapy.log import Logger
 
-BLOCKING_WARNING_S = 1.0  # picked: a plain function that long is felt by every other connection
-
 _REARM_SLACK = 0.05  # of the timeout: how stale a shared deadline may be before it is worth moving
-
-_NO_PLUGINS: frozenset[str] = frozenset()
 
 
 class Fold:
     """Runs the chains of one server.
 
     ``strict`` raises `IllegalAnswer` instead of treating it as a fault: for tests of plugins. A subject (the
-    first argument of a hook) may name ``skipped_plugins``, which are then passed over.
+    first argument of a hook) may have a transaction that names ``skipped_plugins``, which are then passed over.
     """
 
     def __init__(self, deny: Chain, *, strict: bool = False, log: Logger | None = None) -> None:
@@ -74,6 +70,9 @@ class Fold:
         """Call every implementation."""
         if chain.may_wait:
             await _enter_task(args[0])
+        elif not chain.layers:
+            self._call_in_turn(chain, args)
+            return
         await self._layered(chain, args, 0, self._call_all)
 
     def decide_now(self, chain: Chain, args: Sequence[Any]) -> Verdict:
@@ -97,14 +96,36 @@ class Fold:
 
     def _ask_in_turn(self, chain: Chain, args: Sequence[Any], position: int) -> tuple[Verdict, int]:
         """Ask plain functions from ``position`` on, up to an answer."""
-        verdict, links = CONT, chain.links
-        while verdict is CONT and position < len(links):
+        # Ten plugins on each hook come through here a hundred times a message: nothing is called but them.
+        links = chain.links
+        transaction = getattr(args[0], "transaction", None)
+        first, none = args[:1], ()
+        began = perf_counter()
+        for position in range(position, len(links)):
             link = links[position]
-            position += 1
-            answer = self._call(chain, link, args)
+            if transaction is not None and (skip := transaction.skipped_plugins) and link.plugin in skip:
+                continue
+            takes = link.takes
+            try:
+                answer = link.call(*(none if takes == 0 else first if takes == 1 else args))
+            except Exception as error:
+                answer = self._judge.fault(chain, link, args, error)
+            ended = perf_counter()
+            if ended - began > link.patience_s:
+                answer = self._judge_slow(chain, link, args, ended - began, answer)
+            began = ended
             if answer is not None:
                 verdict = self._judge.verdict(chain, link, args, answer) or CONT
-        return verdict, position
+                if verdict is not CONT:
+                    return verdict, position + 1
+        return CONT, len(links)
+
+    def _judge_slow(self, chain: Chain, link: Link, args: Sequence[Any], took_s: float, answer: Any) -> Any:
+        """What the answer counts as of a plain function that took its time."""
+        if took_s > link.timeout_s:
+            return self._judge.overrun(chain, link, args)
+        self._judge.note_blocking(chain, link, args, took_s)
+        return answer
 
     async def _ask_within_scope(
         self, chain: Chain, args: Sequence[Any], position: int
@@ -134,6 +155,12 @@ class Fold:
             added += self._judge.outcome(chain, link, args, await self._ask(chain, link, args)) or ()
         return added
 
+    def _call_in_turn(self, chain: Chain, args: Sequence[Any]) -> None:
+        """Call plain functions, whose answers count for nothing."""
+        position, end = 0, len(chain.links)
+        while position < end:
+            _, position = self._ask_in_turn(chain, args, position)
+
     async def _call_all(self, chain: Chain, args: Sequence[Any]) -> None:
         for link in chain.links:
             self._judge.outcome(chain, link, args, await self._ask(chain, link, args))
@@ -151,26 +178,22 @@ class Fold:
 
     def _call(self, chain: Chain, link: Link, args: Sequence[Any]) -> Any:
         """The answer of a plain function."""
-        if link.plugin in getattr(args[0], "skipped_plugins", _NO_PLUGINS):
+        if _is_skipped(link, args):
             return None
         began = perf_counter()
         try:
-            answer = link.call(*args)
+            answer = link.call(*args[: link.takes])
         except Exception as error:
             return self._judge.fault(chain, link, args, error)
         took_s = perf_counter() - began
-        if took_s > link.timeout_s:
-            return self._judge.overrun(chain, link, args)
-        if took_s > BLOCKING_WARNING_S:
-            self._judge.note_blocking(chain, link, args, took_s)
-        return answer
+        return self._judge_slow(chain, link, args, took_s, answer) if took_s > link.patience_s else answer
 
     async def _await(self, chain: Chain, link: Link, args: Sequence[Any], **proceed: Any) -> Any:
         """The answer of an async function, under a deadline that the caller has set."""
-        if link.plugin in getattr(args[0], "skipped_plugins", _NO_PLUGINS):
+        if _is_skipped(link, args):
             return None
         try:
-            return await link.call(*args, **proceed)
+            return await link.call(*args[: link.takes], **proceed)
         except HookFault:  # of a plugin further in, noted already and on its way to the caller
             raise
         except Exception as error:
@@ -206,11 +229,11 @@ class Fold:
 
     async def _wrapped(self, chain: Chain, link: Link, args: Sequence[Any], inner: _Inner) -> Any:
         """The answer of pluggy's kind of wrapper, a plain generator with one yield."""
-        if link.plugin in getattr(args[0], "skipped_plugins", _NO_PLUGINS):
+        if _is_skipped(link, args):
             return None
         fault = partial(self._judge.fault, chain, link, args)
         try:
-            generator = link.call(*args)
+            generator = link.call(*args[: link.takes])
             next(generator)
         except StopIteration:
             return fault("a wrapper that did not yield")
@@ -259,7 +282,7 @@ class Fold:
 
     async def _is_overruled(self, chain: Chain, args: Sequence[Any], verdict: Verdict) -> bool:
         """Whether a plugin on ``hook_deny`` undoes the denial."""
-        if not self._deny or not chain.is_deniable:
+        if not self._deny or not chain.is_of_connection:
             return False
         answer = await self.decide(self._deny, (args[0], verdict, verdict.plugin, chain.spec.name))
         return answer.action is OK.action
@@ -294,6 +317,11 @@ class _Inner:
     async def settle(self) -> Any:
         """The outcome where the layer has no say; the one of no plugins at all if it cut the call short."""
         return self.outcome if self._has_begun else await self.run()
+
+
+def _is_skipped(link: Link, args: Sequence[Any]) -> bool:
+    transaction = getattr(args[0], "transaction", None)
+    return transaction is not None and link.plugin in transaction.skipped_plugins
 
 
 async def _enter_task(subject: Any) -> None:

@@ -17,7 +17,16 @@ import pluggy
 
 from harakapy.config import did_you_mean, near_names
 from harakapy.hooks import hookspecs
-from harakapy.hooks.chain import Link, OnError, Role, is_async_function, make_chain, positional, rank
+from harakapy.hooks.chain import (
+    BLOCKING_WARNING_S,
+    Link,
+    OnError,
+    Role,
+    is_async_function,
+    make_chain,
+    positional,
+    rank,
+)
 from harakapy.hooks.facade import Hooks
 from harakapy.hooks.marker import ImplOptions
 from harakapy.hooks.plugin import Plugin, Registration
@@ -160,14 +169,18 @@ def _link(
 ) -> Link:
     function, options = source.function, _options(source.function)
     limits_s = (getattr(source, "timeout_s", None), options.timeout_s, entry.options.hook_timeout_s)
+    timeout_s = next(limit_s for limit_s in limits_s if limit_s is not None) or math.inf
     is_wrapper = isinstance(source, pluggy.HookImpl) and source.wrapper
+    call, takes = positional(function, spec.arguments)
     return Link(
         plugin=entry.name,
         function=getattr(function, "__qualname__", type(function).__qualname__),
-        call=positional(function, spec.arguments),
+        call=call,
+        takes=takes,
         role=Role.AROUND if options.around else Role.WRAPPER if is_wrapper else Role.INNER,
         is_async=is_async_function(function),
-        timeout_s=next(limit_s for limit_s in limits_s if limit_s is not None) or math.inf,
+        timeout_s=timeout_s,
+        patience_s=min(timeout_s, BLOCKING_WARNING_S),
         on_error=entry.options.on_error,
         rank=rank(
             tryfirst=source.tryfirst,

@@ -137,12 +137,6 @@ class Connection(Subject):
             self.transaction.is_relaying = value
 
     @property
-    def skipped_plugins(self) -> frozenset[str]:
-        """The plugins that the transaction under way passes over."""
-        transaction = self.transaction
-        return _NO_PLUGINS if transaction is None else transaction.skipped_plugins
-
-    @property
     def is_esmtp(self) -> bool:
         """Whether the client has said EHLO."""
         return self.hello.verb == "EHLO"
@@ -196,9 +190,6 @@ class Connection(Subject):
     def close(self) -> None:
         """Take no more tasks. Called by the core when the nursery is about to end."""
         self._nursery = None
-
-
-_NO_PLUGINS: frozenset[str] = frozenset()
 
 
 @lru_cache(maxsize=1024)

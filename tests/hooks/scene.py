@@ -1,6 +1,7 @@
 """What the tests of hooks share: a subject that hooks are called about, and plugins made on the spot."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from harakapy.hooks import Chain, Hooks, PluginOptions, Registry, Verdict, hook_specs, hookimpl
@@ -14,7 +15,7 @@ class Subject:
     def __init__(self) -> None:
         self.records: list[LogRecord] = []
         self.called: list[str] = []
-        self.skipped_plugins: frozenset[str] = frozenset()
+        self.transaction = SimpleNamespace(skipped_plugins=frozenset())
         output = silent_logger().output
         output.level = Level.DATA
         output.tap = self._keep

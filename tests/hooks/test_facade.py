@@ -34,7 +34,9 @@ def test_every_hook_that_is_called_has_a_method_and_no_other_has() -> None:
 def test_a_method_takes_the_arguments_of_its_hook(name: str) -> None:
     method = getattr(Hooks, name)
     assert tuple(inspect.signature(method).parameters)[1:] == SPECS[name].arguments
-    assert inspect.iscoroutinefunction(method) == (not SPECS[name].is_sync)
+    returned = inspect.signature(method).return_annotation
+    is_awaited = inspect.iscoroutinefunction(method) or returned.startswith("Awaitable[")
+    assert is_awaited == (not SPECS[name].is_sync)
     assert f"hookspecs.hook_{name}" in (method.__doc__ or "")
 
 
@@ -81,14 +83,22 @@ def test_the_chains_are_those_of_all_hooks_in_the_order_of_the_manual() -> None:
     assert [chain.spec.name for chain in hooks_of().chains] == list(SPECS)
 
 
-@pytest.mark.parametrize(("kind", "waits"), [("plain", False), ("async", True), ("wrapper", True)])
-def test_only_async_functions_and_layers_may_wait(kind: str, waits: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "waits"), [("plain", False), ("async", True), ("wrapper", False), ("around", True)]
+)
+def test_only_async_functions_may_wait(kind: str, waits: bool) -> None:
     def wrapper() -> Any:
         return (yield)
 
-    found = (
-        plugin("rcpt", wrapper=True)(wrapper) if kind == "wrapper" else answering(is_async=kind == "async")
-    )
+    async def around(*, proceed: Any) -> Any:
+        return await proceed()
+
+    found = {
+        "plain": answering(),
+        "async": answering(is_async=True),
+        "wrapper": plugin("rcpt", wrapper=True)(wrapper),
+        "around": plugin("rcpt", around=True)(around),
+    }[kind]
     assert hooks_of(found).may_wait("rcpt") == waits
     assert not hooks_of(found).may_wait("rcpt_ok")
 
