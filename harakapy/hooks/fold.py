@@ -99,7 +99,7 @@ class Fold:
         # Ten plugins on each hook come through here a hundred times a message: nothing is called but them.
         links = chain.links
         transaction = getattr(args[0], "transaction", None)
-        first, none = args[:1], ()
+        first = args[:1]
         began = perf_counter()
         for position in range(position, len(links)):
             link = links[position]
@@ -107,7 +107,7 @@ class Fold:
                 continue
             takes = link.takes
             try:
-                answer = link.call(*(none if takes == 0 else first if takes == 1 else args))
+                answer = link.call(*(first if takes == 1 else args[:takes]))
             except Exception as error:
                 answer = self._judge.fault(chain, link, args, error)
             ended = perf_counter()

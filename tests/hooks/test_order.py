@@ -332,6 +332,22 @@ def test_an_implementation_takes_the_arguments_it_names(function: Any, given: An
     assert link.call(*("C", "R", "P")[: link.takes]) == given
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(
+    "names", ["", "connection", "connection, recipient", "connection, recipient, params", "params, recipient"]
+)
+async def test_the_arguments_reach_the_function_when_the_hook_runs(
+    connection: Any, names: str, is_async: bool
+) -> None:
+    seen: list[Any] = []
+    scope: dict[str, Any] = {"seen": seen}
+    exec(f"{'async ' if is_async else ''}def say({names}): seen.append(({names}{',' * bool(names)}))", scope)
+    await ask(hooks_of(plugin("rcpt")(scope["say"])), connection, "R", "P")
+    values = {"connection": connection, "recipient": "R", "params": "P"}
+    assert connection.faults == []
+    assert seen == [tuple(values[name] for name in names.split(", ") if name)]
+
+
 async def test_around_functions_take_arguments_and_proceed(connection: Any) -> None:
     @plugin("rcpt", around=True)
     async def stand_around(params: Any, *, proceed: Any) -> Any:
