@@ -14,8 +14,11 @@ with wait_readable and trio's streams, 125 with tasks that are woken from here, 
 """
 
 import select
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
+import trio
 from trio.lowlevel import wait_readable
 
 # Told in one go, before other tasks get their turn: enough to share the cost of the wait, and few enough to
@@ -31,21 +34,26 @@ class Readable(Protocol):
 
 
 class Poller:
-    """Tells the owners of sockets when there is something to read. Made anywhere, used within one trio loop."""
+    """Tells the owners of sockets when there is something to read. Made anywhere, used within one trio loop.
+
+    ``is_closed``: it has been cancelled, and tells nothing any more.
+    """
 
     def __init__(self) -> None:
+        self.is_closed = False
         self._epoll = select.epoll()
         self._owners: dict[int, Readable] = {}
 
     def watch(self, fd: int, owner: Readable) -> None:
-        """Call ``owner.on_readable()`` whenever ``fd`` is readable, until `forget`."""
+        """Call ``owner.on_readable()`` whenever ``fd`` is readable, until `forget`. Not once it is closed."""
         self._owners[fd] = owner
         self._epoll.register(fd, select.EPOLLIN)
 
     def forget(self, fd: int) -> None:
         """Tell nothing more of ``fd``, which is still open."""
         del self._owners[fd]
-        self._epoll.unregister(fd)
+        if not self.is_closed:
+            self._epoll.unregister(fd)
 
     def forget_closing(self, fd: int) -> None:
         """The same for one that is closed next, which the kernel takes out of the epoll by itself."""
@@ -62,4 +70,21 @@ class Poller:
                     if owner is not None:  # else closed by one that was told before
                         owner.on_readable()
         finally:
+            self.is_closed = True
             self._epoll.close()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """`run` beside a block, and to its end: what is shielded there from a cancellation can still wait."""
+        shield = trio.CancelScope(shield=True)
+
+        async def run() -> None:
+            with shield:
+                await self.run()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            try:
+                yield
+            finally:
+                shield.cancel()

@@ -140,7 +140,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     async def _wait_readable(self) -> None:
         poller = self._poller
-        if poller is None:
+        if poller is None or poller.is_closed:
+            await self._enter_task()
             await wait_readable(self._fd)
             return
         if self._reader is not None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import trio
 from trio.lowlevel import wait_writable
 
-from harakapy.net import SocketAddress, SocketStream
+from harakapy.net import Poller, SocketAddress, SocketStream
 from harakapy.outbound.hop import Target
 
 __all__ = ["CannotConnect", "dial"]
@@ -33,23 +33,25 @@ class CannotConnect(Exception):
         self.reason = reason
 
 
-async def dial(target: Target, *, bind: Sequence[str] = (), timeout_s: float) -> SocketStream:
+async def dial(
+    target: Target, *, bind: Sequence[str] = (), timeout_s: float, poller: Poller | None = None
+) -> SocketStream:
     """Connect to a target; nothing is looked up, its address is numeric.
 
     ``bind`` has source addresses: the first of the target's IP version is used, and the system chooses where
-    there is none. Raises CannotConnect, also when ``timeout_s`` is over. If cancelled here, nothing is left
+    there is none. ``poller`` is the stream's. Raises CannotConnect, also when ``timeout_s`` is over. If cancelled here, nothing is left
     open.
     """
     try:
         with trio.fail_after(timeout_s):
-            return await _connect(target, bind)
+            return await _connect(target, bind, poller)
     except trio.TooSlowError as cause:
         raise CannotConnect(f"no answer within {timeout_s:g} s") from cause
     except OSError as cause:  # such as a refusal; also a name where an address belongs (gaierror)
         raise CannotConnect((cause.strerror or str(cause)).lower()) from cause
 
 
-async def _connect(target: Target, bind: Sequence[str]) -> SocketStream:
+async def _connect(target: Target, bind: Sequence[str], poller: Poller | None) -> SocketStream:
     if target.hop.is_unix:
         family, place, remote = socket.AF_UNIX, target.hop.path, SocketAddress("", 0)
     else:
@@ -65,7 +67,7 @@ async def _connect(target: Target, bind: Sequence[str]) -> SocketStream:
     except BaseException:  # it is raised again
         ours.close()
         raise
-    return SocketStream(ours, remote)
+    return SocketStream(ours, remote, poller)
 
 
 def _numeric(address: str, port: int) -> tuple[socket.AddressFamily, Any]:

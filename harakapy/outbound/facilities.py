@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harakapy.net import Watchdog
+from harakapy.net import Poller, Watchdog
 from harakapy.outbound.client_tls import ClientTls
 from harakapy.outbound.token import Tokens
 
@@ -14,12 +14,14 @@ __all__ = ["Facilities"]
 
 @dataclass(frozen=True, slots=True)
 class Facilities:
-    """The watchdog of all deadlines, which must be running; TLS contexts; tokens; room for converted content.
+    """The watchdog of all deadlines; TLS contexts; tokens; room for converted content; who waits for replies.
 
-    ``spool_directory`` None is the system's for temporary files.
+    Watchdog and poller must be running. ``spool_directory`` None is the system's for temporary files, without a
+    ``poller`` each session waits for itself.
     """
 
     watchdog: Watchdog
     tls: ClientTls = field(default_factory=ClientTls)
     tokens: Tokens = field(default_factory=Tokens)
     spool_directory: Path | None = None
+    poller: Poller | None = None

@@ -52,7 +52,7 @@ async def open_wire(target: Target, terms: Terms, facilities: Facilities) -> Wir
 
 
 async def _open(target: Target, terms: Terms, facilities: Facilities) -> Wire:
-    stream = await _connect(target, terms)
+    stream = await _connect(target, terms, facilities)
     dialect = Dialect.LMTP if target.hop.protocol is Protocol.LMTP else Dialect.SMTP
     wire = Wire(stream, ClientProtocol(dialect), terms.timeouts, str(target))
     try:
@@ -67,9 +67,11 @@ async def _open(target: Target, terms: Terms, facilities: Facilities) -> Wire:
     return wire
 
 
-async def _connect(target: Target, terms: Terms) -> SocketStream:
+async def _connect(target: Target, terms: Terms, facilities: Facilities) -> SocketStream:
     try:
-        return await dial(target, bind=terms.bind, timeout_s=terms.timeouts.connect_s)
+        return await dial(
+            target, bind=terms.bind, timeout_s=terms.timeouts.connect_s, poller=facilities.poller
+        )
     except CannotConnect as error:
         raise HostFailed(Answer(Phase.CONNECT, None, error.reason, NO_ANSWER, str(target))) from error
 

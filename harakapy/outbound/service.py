@@ -350,7 +350,7 @@ class Outbound:
         if self._nursery is None:
             raise StoreUnavailable("the server has stopped")
         works = self._works = self._assembled(store)
-        for part in (works.watchdog.run, works.pool.run, works.engine.run):
+        for part in (works.watchdog.run, works.poller.run, works.pool.run, works.engine.run):
             self._nursery.start_soon(part)
         return works
 

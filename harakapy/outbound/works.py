@@ -10,7 +10,7 @@ from typing import Final
 from harakapy.config import Settings
 from harakapy.hooks import Hooks
 from harakapy.log import Logger
-from harakapy.net import Resolver, Watchdog
+from harakapy.net import Poller, Resolver, Watchdog
 from harakapy.outbound.attempts import Attempts
 from harakapy.outbound.client_tls import ClientTls
 from harakapy.outbound.conclusion import Conclusion
@@ -64,8 +64,12 @@ class Works:
         outbound = settings.outbound
         self.store = store
         self.watchdog = Watchdog()
+        self.poller = Poller()
         self.facilities = Facilities(
-            self.watchdog, ClientTls(outbound.tls_ca), spool_directory=settings.spool_dir
+            self.watchdog,
+            ClientTls(outbound.tls_ca),
+            spool_directory=settings.spool_dir,
+            poller=self.poller,
         )
         self.pool = Pool(
             self.facilities,

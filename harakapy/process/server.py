@@ -314,9 +314,8 @@ class Server:
         task_status: trio.TaskStatus[Self],
     ) -> None:
         """Accept connections until told to stop; then end them orderly, and after them the deliveries."""
-        async with trio.open_nursery() as connections:
+        async with service.poller.running(), trio.open_nursery() as connections:
             connections.start_soon(service.watchdog.run)
-            connections.start_soon(service.poller.run)
             async with trio.open_nursery() as accepting:
                 for number, listener in listeners:
                     handler = partial(service.handle_socket, number)
