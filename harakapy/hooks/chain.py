@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from harakapy.hooks.spec import HookSpec
 
-
 BLOCKING_WARNING_S: Final = 1.0  # picked: a plain function that long is felt by every other connection
 
 
@@ -38,7 +37,7 @@ class OnError(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One implementation, ready to be called with the first ``takes`` of the hook's arguments in its spec's order.
+    """One implementation, ready to be called with the first ``takes`` of its hook's arguments.
 
     ``patience_s`` is how long a plain function may take before it is worth a thought.
     """
@@ -102,7 +101,7 @@ def rank(*, tryfirst: bool, trylast: bool, plugin_index: int, definition_index: 
 
 
 def positional(function: Callable[..., Any], arguments: Sequence[str]) -> tuple[Callable[..., Any], int]:
-    """Adapt a function that names some of a hook's arguments to being called with the first so many, in order.
+    """Adapt a function that names some of a hook's arguments to being called with the first so many.
 
     What it is called with by keyword (``proceed``) is handed on.
     """

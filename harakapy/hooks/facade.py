@@ -1,8 +1,8 @@
 """The hooks as the core calls them: one typed method each.
 
-A hook that nobody implements costs one look into a dictionary, within one coroutine: the methods hand on what is
-to be awaited, since each further coroutine would cost more than that. Whoever calls a hook is given an instance of
-`Hooks`; nothing reaches for a plugin manager.
+A hook that nobody implements costs one look into a dictionary, within one coroutine: the methods hand on what
+is to be awaited, since each further coroutine would cost more than that. Whoever calls a hook is given an
+instance of `Hooks`; nothing reaches for a plugin manager.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ class Fold:
     """Runs the chains of one server.
 
     ``strict`` raises `IllegalAnswer` instead of treating it as a fault: for tests of plugins. A subject (the
-    first argument of a hook) may have a transaction that names ``skipped_plugins``, which are then passed over.
+    first argument of a hook) may have a transaction that names ``skipped_plugins``, which are then passed
+    over.
     """
 
     def __init__(self, deny: Chain, *, strict: bool = False, log: Logger | None = None) -> None:
@@ -101,8 +102,8 @@ class Fold:
         transaction = getattr(args[0], "transaction", None)
         first = args[:1]
         began = perf_counter()
-        for position in range(position, len(links)):
-            link = links[position]
+        for at in range(position, len(links)):
+            link = links[at]
             if transaction is not None and (skip := transaction.skipped_plugins) and link.plugin in skip:
                 continue
             takes = link.takes
@@ -117,7 +118,7 @@ class Fold:
             if answer is not None:
                 verdict = self._judge.verdict(chain, link, args, answer) or CONT
                 if verdict is not CONT:
-                    return verdict, position + 1
+                    return verdict, at + 1
         return CONT, len(links)
 
     def _judge_slow(self, chain: Chain, link: Link, args: Sequence[Any], took_s: float, answer: Any) -> Any:

@@ -83,9 +83,9 @@ class Connection(Subject):
     """
 
     __slots__ = (
-        "_log", "_nursery", "_pump", "_relaying", "_relaying_before", "auth_mechanism", "auth_user", "capabilities",
-        "early_talker", "errors", "hello", "local", "message_count", "pipelining", "proxy", "remote",
-        "server", "started_at", "tls", "transaction", "transaction_count", "uuid",
+        "_log", "_nursery", "_pump", "_relaying", "_relaying_before", "auth_mechanism", "auth_user",
+        "capabilities", "early_talker", "errors", "hello", "local", "message_count", "pipelining", "proxy",
+        "remote", "server", "started_at", "tls", "transaction", "transaction_count", "uuid",
     )  # fmt: skip
 
     def __init__(self, server: Server, log: Logger, remote: Remote, local: Local, started_at: float) -> None:

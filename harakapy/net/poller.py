@@ -1,16 +1,17 @@
 """One wait for all sockets that nobody needs to wait for alone.
 
 Theory of operation. `trio.lowlevel.wait_readable` arms the kernel's epoll for one socket, parks the task, and
-disarms it when the socket is ready: a system call, two entries of bookkeeping and a trip through the scheduler
-for every command of every client. A server with a thousand clients waits for all of them, all the time. So
-their sockets stay registered with an epoll of their own, and trio waits only for that one, which is a file
-descriptor like any other. What is ready is told in one go, and whoever waits is called at once.
+disarms it when the socket is ready: a system call, two entries of bookkeeping and a trip through the
+scheduler for every command of every client. A server with a thousand clients waits for all of them, all the
+time. So their sockets stay registered with an epoll of their own, and trio waits only for that one, which is
+a file descriptor like any other. What is ready is told in one go, and whoever waits is called at once.
 
 The registration is level-triggered: a reader takes one block and gets its next turn after all others that are
 ready, and nothing is forgotten if it leaves something. The price is that a socket which is ready while nobody
-reads must be taken out, or it would be told again and again: that is `Poller.forget`, and rare, because clients
-of SMTP wait for replies. (A dialogue of four commands and four replies under trio: 200 us of processor time
-with wait_readable and trio's streams, 125 with tasks that are woken from here, 85 with callbacks.)
+reads must be taken out, or it would be told again and again: that is `Poller.forget`, and rare, because
+clients of SMTP wait for replies. (A dialogue of four commands and four replies under trio: 200 us of
+processor time with wait_readable and trio's streams, 125 with tasks that are woken from here, 85 with
+callbacks.)
 """
 
 import select

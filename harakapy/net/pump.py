@@ -2,11 +2,11 @@
 
 Theory of operation. A dialogue consists of small answers to small questions, and most need no waiting at all.
 To wake a task for each is most of the work then: the scheduler, the context, the way down a stack of
-coroutines. So the coroutine of a connection is not the connection's task. It is an object of its own, with two
-places to run at:
+coroutines. So the coroutine of a connection is not the connection's task. It is an object of its own, with
+two places to run at:
 
-- *in its task*, which is the ordinary case: whatever it awaits is handed on to trio;
-- *inline*: while it waits for octets, and nothing else, the task is parked, and the poller itself goes on with
+- *in its task*, which is the ordinary case: whatever it awaits is handed on to trio; - *inline*: while it
+waits for octets, and nothing else, the task is parked, and the poller itself goes on with
   the coroutine when they have come, up to the next wait for octets.
 
 Code that runs inline must not await anything of trio's: it has no task. So before it does, it says
@@ -26,7 +26,6 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Final, Generic, TypeVar
 
-import trio
 from outcome import Error, Maybe, Value
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
@@ -97,7 +96,7 @@ class Pump(Generic[_Result]):
         self.is_in_task = False
 
     async def wait_octets(self) -> None:
-        """Wait until somebody calls `go_on`; for the coroutine alone, and only if it need not stay in its task."""
+        """Wait until somebody calls `go_on`; for the coroutine alone, unless it must stay in its task."""
         await _yield(_OCTETS)
 
     def go_on(self) -> None:

@@ -39,8 +39,8 @@ async def dial(
     """Connect to a target; nothing is looked up, its address is numeric.
 
     ``bind`` has source addresses: the first of the target's IP version is used, and the system chooses where
-    there is none. ``poller`` is the stream's. Raises CannotConnect, also when ``timeout_s`` is over. If cancelled here, nothing is left
-    open.
+    there is none. ``poller`` is the stream's. Raises CannotConnect, also when ``timeout_s`` is over. If
+    cancelled here, nothing is left open.
     """
     try:
         with trio.fail_after(timeout_s):

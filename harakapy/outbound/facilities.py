@@ -16,8 +16,8 @@ __all__ = ["Facilities"]
 class Facilities:
     """The watchdog of all deadlines; TLS contexts; tokens; room for converted content; who waits for replies.
 
-    Watchdog and poller must be running. ``spool_directory`` None is the system's for temporary files, without a
-    ``poller`` each session waits for itself.
+    Watchdog and poller must be running. ``spool_directory`` None is the system's for temporary files, without
+    a ``poller`` each session waits for itself.
     """
 
     watchdog: Watchdog

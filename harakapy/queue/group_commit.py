@@ -9,10 +9,10 @@ one of its own, so that a job fails for its own fault or the disk's, never for i
 run twice, and do nothing but read and write the database; what else is to be done waits for the commit
 (``then``).
 
-What only tells how far the work has come may lag (``may_lag``): a group of nothing else is in the log, where it
-survives the end of the process, and is synced with the next group, or `LAG_S` later if none comes. So the
-end of a delivery does not keep mail that comes in waiting for a sync of its own. If the power fails within that
-time the last deliveries are made again, as with servers that remove a queue file without a sync.
+What only tells how far the work has come may lag (``may_lag``): a group of nothing else is in the log, where
+it survives the end of the process, and is synced with the next group, or `LAG_S` later if none comes. So the
+end of a delivery does not keep mail that comes in waiting for a sync of its own. If the power fails within
+that time the last deliveries are made again, as with servers that remove a queue file without a sync.
 
 Jobs of one kind can be done together (`Joint`): twenty messages in a few statements instead of sixty. That
 matters more than it seems, since around each statement the thread gives Python's lock away and must get it
@@ -45,18 +45,18 @@ T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
 """Reads and writes in a transaction that is open; raises what its caller is to get."""
 
-I = TypeVar("I")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Joint(Generic[I, T]):
+class Joint(Generic[Item, T]):
     """A job that is done together with all others of the same ``work`` that stand in line.
 
     ``work`` gets the items in the order in which they came, and gives a result for each.
     """
 
-    work: Callable[[sqlite3.Connection, Sequence[I]], Sequence[T]]
-    item: I
+    work: Callable[[sqlite3.Connection, Sequence[Item]], Sequence[T]]
+    item: Item
 
     def __call__(self, connection: sqlite3.Connection) -> T:
         return self.work(connection, [self.item])[0]
@@ -94,8 +94,8 @@ class GroupCommit:
     async def run(self, job: Job[T], *, then: Callable[[T], None] | None = None, may_lag: bool = False) -> T:
         """Run a job; its result, once it is durable. ``then`` gets the result first, in the writing thread.
 
-        With ``may_lag`` the result is durable for other processes and later ones, yet the machine may forget it
-        for `LAG_S` more.
+        With ``may_lag`` the result is durable for other processes and later ones, yet the machine may forget
+        it for `LAG_S` more.
 
         Cancelled in line, the job is not run; once taken out of line, it is finished and its result returned.
         Raises what the job raises; StoreUnavailable or StoreFull if the database fails.

@@ -53,7 +53,10 @@ _DONE: Final = f"""
     SELECT seq, file FROM message m WHERE seq IN (SELECT value FROM json_each(?)) AND NOT EXISTS (
         SELECT 1 FROM delivery WHERE key BETWEEN m.seq << {KEY_BITS} AND (m.seq + 1 << {KEY_BITS}) - 1)
 """
-_FINISH_ALL: Final = f"DELETE FROM delivery WHERE key IN (SELECT value FROM json_each(?)) AND state < {FINAL_CODE} RETURNING key"
+_FINISH_ALL: Final = (
+    "DELETE FROM delivery WHERE key IN (SELECT value FROM json_each(?)) "
+    f"AND state < {FINAL_CODE} RETURNING key"
+)
 _FINISH: Final = (
     f"DELETE FROM delivery WHERE key = ? AND state < {FINAL_CODE} AND lease_owner IS coalesce(?, lease_owner)"
 )

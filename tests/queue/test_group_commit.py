@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from harakapy.queue import StoreFull, StoreUnavailable
-from harakapy.queue.group_commit import LAG_S, MAX_GROUP, GroupCommit, Joint
+from harakapy.queue.group_commit import MAX_GROUP, GroupCommit, Joint
 from harakapy.queue.sqlite_schema import connect
 
 
@@ -27,6 +27,7 @@ class Database:
         self.connections = 0
         self.is_broken = False
         self.levels: list[str] = []  # to which `synchronous` was set after the start
+        self.synced = threading.Event()  # a commit after the first level that is FULL again
         with closing(connect(path)) as connection:
             connection.execute("CREATE TABLE entry (name TEXT UNIQUE)")
             connection.execute("CREATE TABLE message (seq INTEGER PRIMARY KEY AUTOINCREMENT)")
@@ -48,6 +49,8 @@ class Database:
         self.commits += statement == "COMMIT"
         if statement.startswith("PRAGMA synchronous"):
             self.levels.append(statement.rpartition(" ")[2])
+        if statement == "COMMIT" and self.levels[-1:] == ["FULL"]:
+            self.synced.set()
 
 
 @pytest.fixture
@@ -319,8 +322,7 @@ async def test_what_may_lag_is_seen_by_others_at_once_and_synced_a_moment_later(
     assert database.names() == ["lags"]
     assert database.commits == 1
     with trio.fail_after(10):
-        while database.commits < 2:  # of its own, since nothing else comes
-            await trio.sleep(LAG_S / 10)
+        await trio.to_thread.run_sync(database.synced.wait)  # of its own, since nothing else comes
     assert database.levels == ["NORMAL", "FULL"]
 
 
