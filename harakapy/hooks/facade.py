@@ -56,14 +56,13 @@ class Hooks:
         chain = self._implemented.get(name)
         return chain is not None and chain.may_wait
 
-    async def _decide(self, name: str, *args: Any) -> Verdict:
+    def _decide(self, name: str, *args: Any) -> Awaitable[Verdict]:
         chain = self._implemented.get(name)
-        return CONT if chain is None else await self._fold.decide(chain, args)
+        return _cont() if chain is None else self._fold.decide(chain, args)
 
-    async def _observe(self, name: str, *args: Any) -> None:
+    def _observe(self, name: str, *args: Any) -> Awaitable[None]:
         chain = self._implemented.get(name)
-        if chain is not None:
-            await self._fold.observe(chain, args)
+        return _nothing() if chain is None else self._fold.observe(chain, args)
 
     # The life of a server.
 
@@ -215,3 +214,11 @@ class Hooks:
     def bounce(self, hmail: HMail, error: Bounce) -> Awaitable[Verdict]:
         """See `hookspecs.hook_bounce`."""
         return self._decide("bounce", hmail, error)
+
+
+async def _cont() -> Verdict:
+    return CONT
+
+
+async def _nothing() -> None:
+    pass

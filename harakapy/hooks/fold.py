@@ -55,10 +55,13 @@ class Fold:
         """The verdict of a hook that decides or finds. CONT if no plugin took it."""
         if chain.may_wait:
             await _enter_task(args[0])
-        if chain.layers:
-            answer: Verdict = await self._layered(chain, args, 0, self._first_answer)
-            return answer
-        return await self._first_answer(chain, args)
+        elif not chain.layers:
+            verdict, position = self._ask_in_turn(chain, args, 0)
+            if not verdict.is_denial or not await self._is_overruled(chain, args, verdict):
+                return verdict
+            return await self._first_answer(chain, args, position)
+        answer: Verdict = await self._layered(chain, args, 0, self._first_answer)
+        return answer
 
     async def amend(self, chain: Chain, args: Sequence[Any]) -> list[Any]:
         """All that plugins add, in order."""
@@ -82,9 +85,9 @@ class Fold:
 
     # The kinds.
 
-    async def _first_answer(self, chain: Chain, args: Sequence[Any]) -> Verdict:
+    async def _first_answer(self, chain: Chain, args: Sequence[Any], position: int = 0) -> Verdict:
         """Ask one after the other until one answers; a denial that is overruled does not count."""
-        position, end = 0, len(chain.links)
+        end = len(chain.links)
         while position < end:
             if chain.is_async:
                 verdict, position = await self._ask_within_scope(chain, args, position)
