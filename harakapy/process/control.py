@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -28,6 +25,7 @@ from harakapy.outbound.steering import Steering
 from harakapy.outbound.steering_request import Operation, Problem, RequestRefused
 from harakapy.outbound.steering_view import masked
 from harakapy.process.control_wire import MAX_REQUEST, decode, encode, reachable
+from harakapy.process.peer import Peer
 
 __all__ = ["Control", "serve"]
 
@@ -37,7 +35,6 @@ SEND_TIMEOUT_S: Final = 60.0  # for one line of the answer: `| less` may keep it
 
 READ_OCTETS: Final = 65536
 
-_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _CHANGES: Final = frozenset(
     each.value
     for each in Operation
@@ -76,20 +73,6 @@ def _listening(path: Path) -> Iterator[Listener]:
             listener.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Peer:
-    """Who is at the other end, as the kernel says."""
-
-    pid: int
-    uid: int
-
-    @classmethod
-    def of(cls, stream: SocketStream) -> _Peer:
-        raw = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        pid, uid, _ = _CREDENTIALS.unpack(raw)
-        return cls(pid, uid)
-
-
 class _ClientGone(Exception):
     """The client has closed the connection, or does not read."""
 
@@ -115,7 +98,7 @@ class Control:
             stream.close()
 
     async def _converse(self, stream: SocketStream) -> None:
-        peer = _Peer.of(stream)
+        peer = Peer.of(stream)
         if not self.is_allowed(peer.uid):
             self._log.warn("control connection refused", uid=peer.uid, pid=peer.pid)
             await _send(stream, _error(Problem.REFUSED, "only root and the server's own user may steer it"))
@@ -130,7 +113,7 @@ class Control:
         """Whether this user may steer the server: whose it is, and root."""
         return uid in (0, os.geteuid())
 
-    async def _answer(self, line: bytes, emit: partial[Any], peer: _Peer) -> dict[str, Any]:
+    async def _answer(self, line: bytes, emit: partial[Any], peer: Peer) -> dict[str, Any]:
         """What is said at the end of one request."""
         try:
             raw = decode(line)
@@ -150,7 +133,7 @@ class Control:
         self._remember(raw, peer, messages=done.get("messages"), recipients=done.get("recipients"))
         return {"done": done}
 
-    def _remember(self, raw: object, peer: _Peer, **outcome: object) -> None:
+    def _remember(self, raw: object, peer: Peer, **outcome: object) -> None:
         """Log who has changed what in the queue."""
         if not isinstance(raw, dict) or str(raw.get("do")) not in _CHANGES or raw.get("dry_run"):
             return
