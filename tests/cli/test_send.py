@@ -316,7 +316,7 @@ def test_options_are_read_as_sendmail_reads_them() -> None:
 @given(words=st.lists(st.text(st.sampled_from("-abfioqtvN x@."), max_size=6), max_size=5))
 def test_any_command_line_is_read_or_wrong_use(words: list[str]) -> None:
     try:
-        options = parse_options([*words, "--", "-x"])
+        options = parse_options([*words, "--", "--", "-x"])  # the first one may be the value of an option
     except WrongUse:
         return
     assert options.recipients[-1] == "-x"
