@@ -3,12 +3,13 @@
 from harakapy.config.extensions import ExtensionSettings
 from harakapy.config.intervals import Intervals, Rate, RateSetting
 from harakapy.config.lists import ListFile, PatternFile, TableFile
-from harakapy.config.load import changed_keys, load
+from harakapy.config.load import changed_keys, load, load_place
 from harakapy.config.outbound import OutboundSettings, QueueSettings, ReportSettings, RouteSettings
 from harakapy.config.place import ConfigPath, HostName, NameServer, Network, StatePath
 from harakapy.config.problem import ConfigError, Problem
 from harakapy.config.quantity import Count, Duration, Size
 from harakapy.config.sections import DnsSettings, ListenSettings, LogSettings, PluginSection, SmtpSettings
+from harakapy.config.send import SendSettings
 from harakapy.config.settings import PluginTable, Settings, validate_plugin
 from harakapy.config.suggest import did_you_mean, near_names, nearest
 from harakapy.config.validate import Section
@@ -38,6 +39,7 @@ __all__ = [
     "ReportSettings",
     "RouteSettings",
     "Section",
+    "SendSettings",
     "Settings",
     "Size",
     "SmtpSettings",
@@ -46,6 +48,7 @@ __all__ = [
     "changed_keys",
     "did_you_mean",
     "load",
+    "load_place",
     "near_names",
     "nearest",
     "validate_plugin",

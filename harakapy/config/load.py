@@ -2,8 +2,9 @@
 
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 
@@ -12,7 +13,10 @@ from harakapy.config.problem import ConfigError, Problem
 from harakapy.config.schema import Location
 from harakapy.config.settings import Settings
 
-__all__ = ["changed_keys", "load"]
+__all__ = ["changed_keys", "load", "load_place"]
+
+_PLACE_KEYS: Final = ("state_dir", "send")
+"""What says where a server is found."""
 
 
 def load(
@@ -29,6 +33,18 @@ def load(
     (one only, its parser stops there), unknown keys, wrong values.
     """
     return Settings.of(_parsed(path), source=path, check_address=check_address, check_next_hop=check_next_hop)
+
+
+def load_place(path: Path) -> Settings:
+    """Settings that have `state_dir` and `[send]` from the TOML file `path`, and defaults for all the rest.
+
+    So who may read the file, but not the secrets that it points to, finds the server. Raises PermissionError
+    if the file may not be read, and ConfigError as `load` does.
+    """
+    with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):  # told below, as problems
+        path.open("rb").close()
+    values = _parsed(path)
+    return Settings.of({key: values[key] for key in _PLACE_KEYS if key in values}, source=path)
 
 
 def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from harakapy.config.sections import (
     SmtpSettings,
     TlsSettings,
 )
+from harakapy.config.send import SendSettings
 from harakapy.config.validate import Section, validated
 
 __all__ = ["PluginTable", "Settings", "validate_plugin"]
@@ -119,6 +120,9 @@ class Settings(Section):
     outbound: OutboundSettings = Field(
         default_factory=OutboundSettings, description="How accepted mail is delivered."
     )
+    send: SendSettings = Field(
+        default_factory=SendSettings, description="How users of this machine hand over mail: `harakapy send`."
+    )
     log: LogSettings = Field(default_factory=LogSettings, description="What is logged, and how.")
     plugin: dict[str, PluginSection] = Field(
         default_factory=dict, description="A table for each plugin that has settings; its manual tells which."
@@ -189,6 +193,11 @@ class Settings(Section):
     def queue_dir(self) -> Path:
         """Where accepted mail is until it is delivered."""
         return self.state_dir / self.queue.directory.expanduser()
+
+    @property
+    def send_socket(self) -> Path:
+        """Where users of this machine hand over mail."""
+        return self.state_dir / self.send.socket.expanduser()
 
     @property
     def worker_count(self) -> int:

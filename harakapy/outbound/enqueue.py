@@ -113,13 +113,19 @@ def _octets_of(message: Message) -> bytes:
 _ADDRESS_FIELDS = frozenset({"from", "sender", "reply-to", "to", "cc"})
 
 
-def complete(content: Content, unique: str, hostname: str, now: datetime) -> None:
-    """Add what a message must have (RFC 5322 3.6) or should, and say that we took it (RFC 5321 4.4)."""
+def complete(
+    content: Content, unique: str, hostname: str, now: datetime, *, userid: int | None = None
+) -> None:
+    """Add what a message must have (RFC 5322 3.6) or should, and say that we took it (RFC 5321 4.4).
+
+    ``userid`` is the number of the user of this machine whose it is, if it is one's.
+    """
     header = content.header
     if "Date" not in header:
         header.add("Date", date_time(now))
     if "Message-ID" not in header:
         header.add("Message-ID", f"<{unique}@{hostname}>")
+    origin = "" if userid is None else f", from userid {userid}"
     content.prepend(
-        f"Received: by {hostname} (harakapy) id {unique};\r\n\t{date_time(now)}\r\n".encode("ascii")
+        f"Received: by {hostname} (harakapy{origin}) id {unique};\r\n\t{date_time(now)}\r\n".encode("ascii")
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from harakapy.config import ConfigError, Problem, Settings
 
-__all__ = ["Identity", "NotPermitted", "acting_as", "drop_privileges", "identity_of"]
+__all__ = ["Identity", "NotPermitted", "acting_as", "drop_privileges", "identity_of", "named_group"]
 
 ROOT = 0
 
@@ -47,7 +47,7 @@ def identity_of(settings: Settings) -> Identity | None:
         return None
     entry = _user(settings)
     if settings.group:
-        return Identity(entry.pw_name, entry.pw_uid, (_group(settings),))
+        return Identity(entry.pw_name, entry.pw_uid, (named_group(settings, "group", settings.group),))
     groups = [entry.pw_gid, *os.getgrouplist(entry.pw_name, entry.pw_gid)]
     return Identity(entry.pw_name, entry.pw_uid, tuple(dict.fromkeys(groups)))
 
@@ -96,10 +96,10 @@ def _user(settings: Settings) -> pwd.struct_passwd:
         raise ConfigError([problem]) from None
 
 
-def _group(settings: Settings) -> int:
-    name = settings.group
+def named_group(settings: Settings, key: str, name: str) -> int:
+    """The number of a group that the settings name under this key. Raises ConfigError."""
     try:
         return (grp.getgrgid(int(name)) if name.isdecimal() else grp.getgrnam(name)).gr_gid
     except KeyError:
-        problem = Problem(settings.file, "group", "this machine has no such group", given=f'"{name}"')
+        problem = Problem(settings.file, key, "this machine has no such group", given=f'"{name}"')
         raise ConfigError([problem]) from None

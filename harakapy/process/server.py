@@ -38,6 +38,8 @@ from harakapy.outbound.steering import Steering
 from harakapy.process.certificates import open_certificates
 from harakapy.process.control import serve as serve_control
 from harakapy.process.control_wire import control_path
+from harakapy.process.intake import Intake
+from harakapy.process.intake_socket import INTAKE, group_of, open_intake
 from harakapy.process.loading import LoadedPlugin, changed_configs, load_plugins
 from harakapy.process.logging import logger_of
 from harakapy.process.part import Part
@@ -46,7 +48,7 @@ from harakapy.process.queueing import open_queue
 from harakapy.queue import Store
 
 RESTART_KEYS = re.compile(
-    r"(listen|tls|plugins|workers|reuseport|user|group|state_dir|dns|queue|outbound\.(tls_ca|dead_host_time)|"
+    r"(listen|tls|plugins|workers|reuseport|user|group|state_dir|dns|queue|send|outbound\.(tls_ca|dead_host_time)|"
     r"smtp\.(hook_timeout|spool_dir)|log\.(file|format|timestamps))\b"
 )
 """The settings that a running server does not change, those of single plugins aside."""
@@ -68,9 +70,9 @@ class Server:
     for mail. ``part`` is what this process does of it if others do the rest, else None; ``identity`` whom it
     runs as once its sockets are bound, if that is somebody else.
 
-    ``owns_state`` says that it is the server of its ``state_dir``, which opens the queue at the start and
-    lets operators steer it, and not one that a program has for a while. Unless it is set before the start,
-    it is so for settings that came from a file.
+    ``owns_state`` says that it is the server of its ``state_dir``, which opens the queue at the start, lets
+    operators steer it and users of this machine send, and not one that a program has for a while. Unless it
+    is set before the start, it is so for settings that came from a file.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Server:
         """
         self.settings = settings or Settings.default()
         self.identity = identity_of(self.settings)
+        group_of(self.settings)  # a slip in its name is to be told before anything starts
         self.owns_state = self.settings.source is not None
         self.part: Part | None = None
         self.log = log or logger_of(self.settings, self.identity)
@@ -122,6 +125,7 @@ class Server:
                 now=clock,
                 mx_port=mx_port,
             )
+        self._intake = Intake(self.outbound, lambda: self.settings, self.log)
         self._service: Service | None = None
         self._stop = trio.Event()
         self._linger_s = 0.0
@@ -200,7 +204,10 @@ class Server:
 
     @contextmanager
     def _listening(self) -> Iterator[list[tuple[int, Listener]]]:
-        """All sockets, each with the number of its ``[[listen]]`` table; a host name may give several."""
+        """All sockets, each with the number of its ``[[listen]]`` table; a host name may give several.
+
+        That for mail of this machine's users has the number INTAKE.
+        """
         if self.part is not None:
             yield list(self.part.listeners)
             return
@@ -212,6 +219,10 @@ class Server:
                     stack.callback(listener.close)
                     listeners.append((number, listener))
             self.addresses = tuple(listener.endpoint for _, listener in listeners)
+            if self.owns_state:
+                listener = open_intake(self.settings, self.identity)
+                stack.callback(listener.close)
+                listeners.append((INTAKE, listener))
             drop_privileges(self.identity)
             yield listeners
 
@@ -318,10 +329,10 @@ class Server:
             connections.start_soon(service.watchdog.run)
             async with trio.open_nursery() as accepting:
                 for number, listener in listeners:
-                    handler = partial(service.handle_socket, number)
-                    accepting.start_soon(
-                        accept_from, listener, handler, connections, self.log, service.poller
-                    )
+                    is_intake = number == INTAKE
+                    handler = self._intake.handle if is_intake else partial(service.handle_socket, number)
+                    poller = None if is_intake else service.poller
+                    accepting.start_soon(accept_from, listener, handler, connections, self.log, poller)
                 self._service = service
                 if self.part is None:
                     self.log.notice("listening", address=[str(address) for address in self.addresses])
@@ -333,6 +344,7 @@ class Server:
             await self._linger(service)
             deadline = trio.current_time() + self.settings.smtp.shutdown_timeout
             await service.stop(deadline)
+            await self._intake.finish(deadline)
             await self.outbound.stop(deadline)
             await self.hooks.shutdown(self)
             connections.cancel_scope.cancel()

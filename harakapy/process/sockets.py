@@ -1,18 +1,25 @@
-"""The listening sockets of a server with several workers: bound once, and shared out."""
+"""The listening sockets of a server with several workers: bound once, and shared out.
+
+That for mail of this machine's users is among them, so that they can send while the server is restarted.
+"""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from harakapy.config import ListenSettings, Settings
 from harakapy.net import Endpoint, Listener, open_listeners
+from harakapy.process.intake_socket import INTAKE, open_intake, protect_intake
+from harakapy.process.privileges import Identity
 
 __all__ = ["Sockets"]
 
 NumberedListener = tuple[int, Listener]
+
+_INTAKE_ADDRESS: Final = "send"  # no address of a listener: they have a colon
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +33,33 @@ class _Bound:
     copy: int
     listener: Listener
 
+    @property
+    def is_intake(self) -> bool:
+        """Whether this is where users of this machine send."""
+        return self.address == _INTAKE_ADDRESS
+
 
 class Sockets:
     """All of them, in the order of the settings."""
 
     def __init__(self, bound: Iterable[_Bound], tables: Sequence[ListenSettings]) -> None:
         self._bound = tuple(bound)
-        self._tables = tables
+        self._places = [(number, listen.address) for number, listen in enumerate(tables)]
+        self._places += [(INTAKE, each.address) for each in self._bound if each.is_intake]
 
     @classmethod
-    def open(cls, settings: Settings, *, before: Sockets | None = None) -> Self:
+    def open(
+        cls,
+        settings: Settings,
+        *,
+        before: Sockets | None = None,
+        has_intake: bool = False,
+        identity: Identity | None = None,
+    ) -> Self:
         """Open what the settings want, but for what there was ``before``, which is taken over as it is.
 
-        What is not wanted any more is closed. Raises ListenError.
+        What is not wanted any more is closed. ``has_intake`` says that users of this machine may send,
+        ``identity`` is the user to become afterwards. Raises ListenError.
         """
         taken = before._bound if before is not None else ()
         bound: list[_Bound] = []
@@ -46,6 +67,8 @@ class Sockets:
             for listen in settings.listen:
                 known = [each for each in taken if each.address == listen.address]
                 bound += known or _open(listen, settings.worker_count if settings.reuseport else 1)
+            if has_intake:
+                bound.append(_intake(settings, taken, identity))
         except Exception:
             _close(each for each in bound if each not in taken)
             raise
@@ -55,17 +78,17 @@ class Sockets:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Where they listen, each once."""
-        return tuple(each.listener.endpoint for each in self._bound if each.copy == 0)
+        return tuple(each.listener.endpoint for each in self._bound if each.copy == 0 and not each.is_intake)
 
     def share_of(self, worker: int, workers: int) -> tuple[NumberedListener, ...]:
-        """What one of so many workers accepts from, each with the number of its ``[[listen]]`` table.
+        """What one of so many workers accepts from, each with the number of its table, or INTAKE.
 
         A socket that has copies goes to as few workers as possible, but to one at least: what the kernel
         gives to a copy that nobody has would wait for ever.
         """
         share: list[NumberedListener] = []
-        for number, listen in enumerate(self._tables):
-            copies = [each for each in self._bound if each.address == listen.address]
+        for number, address in self._places:
+            copies = [each for each in self._bound if each.address == address]
             count = 1 + max(each.copy for each in copies)
             for each in copies:
                 if worker % count == each.copy or each.copy % workers == worker:
@@ -119,6 +142,16 @@ def _open(listen: ListenSettings, copies: int) -> list[_Bound]:
         _close(bound)
         raise
     return bound
+
+
+def _intake(settings: Settings, taken: Iterable[_Bound], identity: Identity | None) -> _Bound:
+    """The socket for mail of users: the one that there is, if it is where it is to be, and still found."""
+    path = settings.send_socket
+    for each in taken:
+        if each.is_intake and each.listener.endpoint.path == str(path) and path.is_socket():
+            protect_intake(settings)
+            return each
+    return _Bound(_INTAKE_ADDRESS, 0, open_intake(settings, identity))
 
 
 def _close(bound: Iterable[_Bound]) -> None:

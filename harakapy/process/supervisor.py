@@ -111,7 +111,13 @@ class Supervisor:
 
     def _prepare(self) -> None:
         """Everything that comes before the first fork. Raises what `Server.serve` raises."""
-        sockets = Sockets.open(self._server.settings, before=self._recruiter.sockets)
+        server = self._server
+        sockets = Sockets.open(
+            server.settings,
+            before=self._recruiter.sockets,
+            has_intake=server.owns_state,
+            identity=server.identity,
+        )
         self._recruiter.sockets = sockets
         self._server.addresses = sockets.endpoints
         drop_privileges(self._server.identity)

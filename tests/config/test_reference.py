@@ -98,6 +98,7 @@ def test_given_values_stand_active_in_the_example(tmp_path: Path) -> None:
         "tls": {},
         "queue": {},
         "outbound": {"reports": {}},
+        "send": {},
     }
     assert loaded(tmp_path, text)["smtp"].max_errors == 3
     everything = tomllib.loads(made_active(text))
