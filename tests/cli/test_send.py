@@ -77,7 +77,7 @@ def test_a_message_is_in_the_queue_when_the_command_ends(file: Path) -> None:
     assert [each.destination for each in request.deliveries] == ["example.org", "example.net"]
     fields, _, body = content.partition("\r\n\r\n")
     assert body == "body\r\n"
-    unfolded = fields.replace("\r\n ", " ").split("\r\n")
+    unfolded = fields.replace("\r\n\t", " ").split("\r\n")
     assert [field.partition(":")[0] for field in unfolded] == [
         "Received", "To", "Subject", "From", "Date", "Message-ID",
     ]  # fmt: skip

@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 import click
-import trio
 
-from harakapy.cli.configuration import chosen_file, settings_of
-from harakapy.cli.queue.reach import become_owner
 from harakapy.cli.send.message import BadAddress, Caller
 from harakapy.cli.send.options import WrongUse, parse_options
-from harakapy.cli.send.submit import MessageTooLarge, store, take, wake
+from harakapy.cli.send.submit import MessageTooLarge, take
 from harakapy.cli.send.text import HeaderTooLarge
-from harakapy.config import ConfigError, Settings
+from harakapy.cli.send.way import NoServer, find_way
+from harakapy.config import ConfigError
+from harakapy.process.intake_client import IntakeLost
+from harakapy.process.intake_wire import IntakeProblem, IntakeRefused
 from harakapy.queue import StoreError
 
-_OWN_OPTIONS: Final = ("--config", "--help")
+_OWN_OPTIONS: Final = ("--config", "--socket", "--help")
+_WITH_VALUE: Final = ("--config", "--socket")
 
 
 class _SendmailCommand(click.Command):
@@ -33,7 +34,7 @@ class _SendmailCommand(click.Command):
         rest = list(args)
         while rest and rest[0].partition("=")[0] in _OWN_OPTIONS:
             own.append(rest.pop(0))
-            if own[-1] == "--config" and rest:
+            if own[-1] in _WITH_VALUE and rest:
                 own.append(rest.pop(0))
         try:
             super().parse_args(ctx, own)
@@ -49,38 +50,42 @@ class _SendmailCommand(click.Command):
 
 @click.command("send", cls=_SendmailCommand)
 @click.option(
-    "--config", "file", type=click.Path(dir_okay=False, path_type=Path), envvar="HARAKAPY_CONFIG",
-    show_envvar=True, help="The configuration; by default ./harakapy.toml. Before all other options.",
-)  # fmt: skip
-def command(*, file: Path | None, arguments: list[str]) -> None:
+    "--config",
+    "file",
+    type=click.Path(dir_okay=False, readable=False, path_type=Path),
+    envvar="HARAKAPY_CONFIG",
+    show_envvar=True,
+    help="The configuration; by default ./harakapy.toml. Before all other options.",
+)
+@click.option(
+    "--socket",
+    type=click.Path(readable=False, path_type=Path),
+    envvar="HARAKAPY_SOCKET",
+    show_envvar=True,
+    help="The server's socket for users, instead of that of the configuration.",
+)
+def command(*, file: Path | None, socket: Path | None, arguments: list[str]) -> None:
     """Send the message on standard input, as sendmail does.
 
-    It is stored durably when this ends with status 0, whether the server runs or not. -t takes the recipients
-    from To, Cc and Bcc. -i (or -oi) reads past a lone dot. -f sets the reverse-path, -F the name for From.
-    -N, -R and -V ask for reports. -v tells the id. Other options of sendmail are ignored.
+    It is stored durably when this ends with status 0. A server that runs takes it from any user; while it is
+    stopped, root and its own user can send. -t takes the recipients from To, Cc and Bcc. -i (or -oi) reads
+    past a lone dot. -f sets the reverse-path, -F the name for From. -N, -R and -V ask for reports. -v tells
+    the id. Other options of sendmail are ignored.
 
     The exit status is one of sysexits(3): 64 wrong use, 65 a bad address or message, 75 try again later, 77
     not permitted, 78 bad configuration.
     """
     with _told():
         options = parse_options(arguments)
-        settings = settings_of(chosen_file(file))
-        caller = _caller(settings.hostname)
-        _go_on_as_owner(settings)
-        submission = take(sys.stdin.buffer, options, caller, settings)
-        with submission.content:
-            trio.run(store, submission, settings)
-        wake(settings.state_dir)
+        way = find_way(file, socket)
+        taken = take(
+            sys.stdin.buffer, options, _caller(way.terms.hostname), way.terms,
+            spool_dir=way.spool_dir, spool_after=way.spool_after,
+        )  # fmt: skip
+        with taken.content:
+            message_id = way.send(taken.submission, taken.content, is_7bit=taken.is_7bit)
     if options.is_verbose:
-        click.echo(f"queued as {submission.message_id}")
-
-
-def _go_on_as_owner(settings: Settings) -> None:
-    """Be who the server is, if we may: the queue may be there already, or at least where it is to be."""
-    for directory in (settings.queue_dir, settings.state_dir):
-        if directory.exists():
-            become_owner(directory)
-            return
+        click.echo(f"queued as {message_id}")
 
 
 def _caller(hostname: str) -> Caller:
@@ -88,9 +93,9 @@ def _caller(hostname: str) -> Caller:
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:  # a user of a container without a name
-        return Caller(uid, str(uid), "", hostname)
+        return Caller(uid, "", hostname)
     full_name = entry.pw_gecos.partition(",")[0].replace("&", entry.pw_name.capitalize())
-    return Caller(uid, entry.pw_name, os.environ.get("NAME") or full_name, hostname)
+    return Caller(uid, os.environ.get("NAME") or full_name, hostname)
 
 
 @contextmanager
@@ -104,11 +109,18 @@ def _told() -> Iterator[None]:
         _fail(os.EX_DATAERR, error)
     except ConfigError as error:
         _fail(os.EX_CONFIG, error)
+    except NoServer as error:
+        _fail(os.EX_NOPERM if error.is_forbidden else os.EX_TEMPFAIL, error)
+    except IntakeRefused as error:
+        is_final = error.problem is IntakeProblem.REFUSED
+        _fail(os.EX_DATAERR if is_final else os.EX_TEMPFAIL, error)
+    except IntakeLost as error:
+        _fail(os.EX_TEMPFAIL, error, "whether the message was taken is not known")
     except (StoreError, OSError) as error:
         is_forbidden = isinstance(error, PermissionError) or isinstance(error.__cause__, PermissionError)
         _fail(os.EX_NOPERM if is_forbidden else os.EX_TEMPFAIL, error)
 
 
-def _fail(status: int, error: Exception) -> NoReturn:
-    click.echo(f"harakapy send: {error}; the message was not sent", err=True)
+def _fail(status: int, error: Exception, outcome: str = "the message was not sent") -> NoReturn:
+    click.echo(f"harakapy send: {error}; {outcome}", err=True)
     sys.exit(status)

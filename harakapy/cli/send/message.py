@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from harakapy.cli.send.options import SendOptions
-from harakapy.mail import Header, Recipient
+from harakapy.mail import Header
 from harakapy.mail.encoded_word import encode_whole
 from harakapy.mail.mailbox import Mailbox, parse_mailboxes
-from harakapy.mail.trace import date_time
-from harakapy.smtp import Address, RcptParameters
+from harakapy.process.intake import own_address
+from harakapy.smtp import Address
 from harakapy.smtp.address import NULL_PATH
 
 __all__ = ["BadAddress", "Caller", "complete", "recipients_of", "sender_of"]
@@ -35,9 +34,13 @@ class Caller:
     """The user who sends, on this host."""
 
     uid: int
-    login: str
     full_name: str
     hostname: str
+
+    @property
+    def address(self) -> Address:
+        """The caller's own address."""
+        return own_address(self.uid, self.hostname)
 
     def qualify(self, name: str) -> Address:
         """The address of somebody on this host. Raises ValueError if the name cannot be one."""
@@ -47,7 +50,7 @@ class Caller:
 def sender_of(options: SendOptions, caller: Caller) -> Address:
     """The reverse-path: what ``-f`` says, else the caller. Raises BadAddress."""
     if options.sender is None:
-        return caller.qualify(caller.login)
+        return caller.address
     if options.sender.strip() in ("", "<>"):
         return NULL_PATH
     found = [*_addresses([options.sender], caller)]
@@ -56,7 +59,7 @@ def sender_of(options: SendOptions, caller: Caller) -> Address:
     return found[0]
 
 
-def recipients_of(options: SendOptions, header: Header, caller: Caller) -> tuple[Recipient, ...]:
+def recipients_of(options: SendOptions, header: Header, caller: Caller) -> tuple[Address, ...]:
     """Who gets the message, each once: those on the command line, and with ``-t`` those in the header.
 
     A message that is sent on has Resent fields, which then count instead (RFC 5322 3.6.6). Raises
@@ -66,8 +69,7 @@ def recipients_of(options: SendOptions, header: Header, caller: Caller) -> tuple
     if options.are_recipients_in_header:
         names = _RESENT if any(name in header for name in _RESENT) else _ADDRESSED
         texts += [value for name in names for value in header.get_all(name)]
-    params = RcptParameters(notify=options.notify)
-    return tuple(Recipient(address, params) for address in dict.fromkeys(_addresses(texts, caller)))
+    return tuple(dict.fromkeys(_addresses(texts, caller)))
 
 
 def _addresses(texts: Iterable[str], caller: Caller) -> Iterator[Address]:
@@ -87,23 +89,13 @@ def _local(mailbox: Mailbox, caller: Caller) -> Address:
     raise BadAddress(f"this address cannot be read: {mailbox.text}")
 
 
-def complete(
-    header: Header, options: SendOptions, sender: Address, caller: Caller, *, unique: str, now: datetime
-) -> None:
-    """Take out what nobody is to see, and add what every message has (RFC 5322 3.6, RFC 5321 4.4)."""
+def complete(header: Header, options: SendOptions, sender: Address, caller: Caller) -> None:
+    """Take out what nobody is to see, and say who writes; what else a message has is added by the server."""
     header.remove("Bcc")
     header.remove("Resent-Bcc")
     if "From" not in header:
         name = caller.full_name if options.full_name is None else options.full_name
         header.add("From", _from_field(name, sender, caller), utf8=sender.is_utf8)
-    if "Date" not in header:
-        header.add("Date", date_time(now))
-    if "Message-ID" not in header:
-        header.add("Message-ID", f"<{unique}@{caller.hostname}>")
-    header.prepend(
-        "Received",
-        f"by {caller.hostname} (harakapy, from userid {caller.uid}) id {unique}; {date_time(now)}",
-    )
 
 
 def _from_field(name: str, sender: Address, caller: Caller) -> str:
