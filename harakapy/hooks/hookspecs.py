@@ -683,7 +683,7 @@ def hook_pre_send_trans_email(hmail: HMail) -> None:
     """A message is about to be stored for delivery.
 
     Fires: once a message, reports of ours included, after Message-ID, Date and Received were added. Not for
-        mail by `harakapy send`, which stores it without the server.
+        mail that `harakapy send` stores while the server is stopped.
     Arguments:
         hmail: the message with all its recipients; its header and body may be changed, its notes are kept.
     Answers: none; all are called.
