@@ -10,7 +10,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from harakapy.net.tls import TlsHandshakeError, TlsStream, Transport, connect_tls
+from harakapy.net.tls import TlsHandshakeError, TlsRejectedError, TlsStream, Transport, connect_tls
 from harakapy.outbound.hop import TlsLevel
 
 __all__ = ["ClientTls"]
@@ -37,12 +37,12 @@ class ClientTls:
         if cancelled here, the caller closes the transport.
         """
         if level is TlsLevel.VERIFY and not server_name:
-            raise TlsHandshakeError("there is no name to verify the certificate for")
+            raise TlsRejectedError("there is no name to verify the certificate for")
         context = self.context(level)
         try:
             return await connect_tls(transport, context, server_name or None, timeout_s=timeout_s)
         except ValueError as cause:  # OpenSSL is more particular about names than DNS is
-            raise TlsHandshakeError("the name of the host is none for TLS") from cause
+            raise TlsRejectedError("the name of the host is none for TLS") from cause
 
     def context(self, level: TlsLevel) -> ssl.SSLContext:
         """The context of a level. Raises TlsHandshakeError if the authorities cannot be read."""

@@ -9,16 +9,16 @@ from typing import Final
 from harakapy.config import OutboundSettings
 from harakapy.mail import Content
 from harakapy.mail.envelope import Envelope
-from harakapy.mail.status import REQUIRETLS_FAILED, EnhancedStatus
+from harakapy.mail.status import EnhancedStatus
 from harakapy.net.tls import TlsState
 from harakapy.outbound.attempt import Answer, HostFailed, Phase
 from harakapy.outbound.failure import Action, Judgement, judge
 from harakapy.outbound.hop import Target
 from harakapy.outbound.hosts import DeadHosts
-from harakapy.outbound.opening import NO_TLS
 from harakapy.outbound.pool import Pool
 from harakapy.outbound.route import Route
 from harakapy.outbound.terms import Terms, Timeouts
+from harakapy.outbound.tls_required import for_target, heed, lacks_tls, waived
 
 __all__ = ["Courier", "Ending"]
 
@@ -72,6 +72,33 @@ class Courier:
         ``deliver_by`` is the end of DELIVERBY's time on the clock. Raises OSError or ValueError if the
         content cannot be read, and nobody has answered yet.
         """
+        endings = await self._carry(envelope, content, route, deliver_by)
+        if envelope.is_tls_required and envelope.mail_from.is_null:  # RFC 8689 5
+            left = [index for index, ending in enumerate(endings) if lacks_tls(ending.answer)]
+            if left:
+                part = self._part(waived(envelope), left, None)
+                is_all = len(left) == len(endings)
+                again = await self._carry_rest(part, content, route, deliver_by, is_all=is_all)
+                for index, ending in zip(left, again, strict=True):
+                    endings[index] = ending
+        return endings
+
+    async def _carry_rest(
+        self, envelope: Envelope, content: Content, route: Route, deliver_by: float | None, *, is_all: bool
+    ) -> list[Ending]:
+        """The same for recipients who are left; unless they are all, the others have answers to be kept."""
+        try:
+            return await self._carry(envelope, content, route, deliver_by)
+        except OSError:
+            if is_all:
+                raise
+            nothing = Ending(judge(_UNREADABLE, has_more_hosts=False), _UNREADABLE)
+            return [nothing] * len(envelope.rcpt_to)
+
+    async def _carry(
+        self, envelope: Envelope, content: Content, route: Route, deliver_by: float | None
+    ) -> list[Ending]:
+        """The same for an envelope whose demands are to be met."""
         recipients = envelope.rcpt_to
         if route.failure is not None:
             return [Ending(judge(route.failure, has_more_hosts=False), route.failure)] * len(recipients)
@@ -116,6 +143,7 @@ class Courier:
         """Offer the message to one host for the recipients of these numbers; its answers by number."""
         found: dict[int, tuple[Answer, TlsState | None]] = {}
         terms = self.terms(target)
+        envelope = for_target(envelope, target)
         if envelope.is_tls_required:
             terms = terms.requiring_tls()
         at = 0
@@ -125,7 +153,7 @@ class Courier:
             except HostFailed as failed:
                 if failed.answer.phase in (Phase.CONNECT, Phase.GREETING) and failed.answer.reply is None:
                     self._dead_hosts.failed(target, self._now())
-                answer = _without_tls(failed.answer) if envelope.is_tls_required else failed.answer
+                answer = heed(failed.answer) if envelope.is_tls_required else failed.answer
                 return found | dict.fromkeys(indices[at:], (answer, None))
             if self._dead_hosts:
                 self._dead_hosts.answered(target)
@@ -190,8 +218,3 @@ def _may_recover(answer: Answer) -> bool:
 def _is_unheard(answer: Answer) -> bool:
     """Whether the host ended the session instead of hearing MAIL: by closing it, or by 421."""
     return answer.phase is Phase.MAIL and (answer.reply is None or answer.reply.code == 421)
-
-
-def _without_tls(answer: Answer) -> Answer:
-    """What it means for a message with REQUIRETLS that a host offers no TLS: never there (RFC 8689 4.2.1)."""
-    return replace(answer, status=REQUIRETLS_FAILED) if answer.status == NO_TLS else answer

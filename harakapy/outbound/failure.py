@@ -23,6 +23,7 @@ from harakapy.mail.status import (
     CONNECTION_LOST,
     CONVERSION_NEEDED,
     DNS_FAILED,
+    ENCRYPTION_NEEDED,
     NO_ANSWER,
     REQUIRETLS_FAILED,
     EnhancedStatus,
@@ -131,6 +132,7 @@ def _any(case: _Case) -> bool:
 
 _ALL: Final = frozenset(Phase)
 _LOOKUP: Final = frozenset({Phase.LOOKUP})
+_TLS: Final = frozenset({Phase.TLS})
 _OPENING: Final = frozenset({Phase.CONNECT, Phase.TLS, Phase.GREETING, Phase.HELLO})
 _AUTH: Final = frozenset({Phase.AUTH})
 _RCPT: Final = frozenset({Phase.RCPT})
@@ -154,6 +156,7 @@ RULES: Final = (
 
     # Whatever was being done.
     Rule(_ALL, _PER_HOST, _MAIL, _NEXT, _NEVER, _WELL, "RFC 8689 4.2.1, RFC 6531 3.2, RFC 3030 3"),
+    Rule(_TLS, _own(ENCRYPTION_NEEDED), _MAIL, _NEXT, _NEVER, _WELL, "RFC 8689 4.2.1: its sender forbids it"),
     Rule(_DOT, _kind(_NONE, _INTERMEDIATE), _SESSION, _LATER, _LATER, _BUSY, "RFC 1047: it may be delivered"),
     Rule(_ALL, _code(421), _SESSION, _NEXT, _LATER, _BUSY, "RFC 5321 3.8: it closes the session"),
     Rule(_ALL, _kind(_POSITIVE, _INTERMEDIATE), _SESSION, _NEXT, _LATER, _BUSY, "out of step: means later"),

@@ -13,7 +13,7 @@ from typing import Final
 
 from harakapy.mail.status import NO_ANSWER, EnhancedStatus
 from harakapy.net import SocketStream
-from harakapy.net.tls import TlsHandshakeError
+from harakapy.net.tls import TlsHandshakeError, TlsRejectedError
 from harakapy.outbound.attempt import Answer, HostFailed, Phase
 from harakapy.outbound.client_tls import ClientTls
 from harakapy.outbound.dialing import CannotConnect, dial
@@ -26,12 +26,14 @@ from harakapy.smtp import Ehlo, Helo, RemoteProtocolError, StartTls
 from harakapy.smtp.client import ClientProtocol, Dialect
 from harakapy.smtp.verbs import Lhlo
 
-__all__ = ["NO_TLS", "open_wire"]
+__all__ = ["BAD_TLS", "NO_TLS", "open_wire"]
 
 NO_TLS: Final = EnhancedStatus(4, 7, 4)
 """Security features not supported (RFC 3463 3.8): the host offers no TLS where there must be some."""
 BAD_TLS: Final = EnhancedStatus(4, 7, 5)
-"""Cryptographic failure (RFC 3463 3.8): a handshake failed, or a certificate is not good."""
+"""Cryptographic failure (RFC 3463 3.8): there is no TLS in common, or a certificate is not good."""
+BROKEN_TLS: Final = EnhancedStatus(4, 7, 0)
+"""The handshake came to no end, or could not begin, which says nothing about the host's TLS."""
 
 
 class _NoHandshake(HostFailed):
@@ -127,5 +129,6 @@ async def _shake_hands(wire: Wire, target: Target, terms: Terms, tls: ClientTls)
             wire.stream, terms.tls, target.name or target.address, timeout_s=terms.timeouts.tls_s
         )
     except TlsHandshakeError as error:
-        answer = Answer(Phase.TLS, None, f"no TLS with the host: {error.reason}", BAD_TLS, wire.host)
+        status = BAD_TLS if isinstance(error, TlsRejectedError) else BROKEN_TLS
+        answer = Answer(Phase.TLS, None, f"no TLS with the host: {error.reason}", status, wire.host)
         raise _NoHandshake(answer) from error

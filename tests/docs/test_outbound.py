@@ -52,6 +52,7 @@ WITHOUT_REPLY: dict[str, list[EnhancedStatus | None]] = {
         EnhancedStatus(5, 6, 7),
         EnhancedStatus(5, 6, 3),
     ],
+    "it has no TLS that a message with REQUIRETLS may go over": [EnhancedStatus(5, 7, 10)],
     "it has announced that it takes no message of this size": [EnhancedStatus(5, 3, 4)],
 }
 LOOPBACK = SocketAddress("127.0.0.1", 40000)

@@ -2,8 +2,9 @@
 
 A script has one line for each step. ``S: text`` sends a line; ``C: text`` expects one, and ``C: text*`` one
 that begins like this; ``CONTENT`` takes lines up to a dot; ``OCTETS n`` takes n octets, ``TAKE`` some;
-``SEND repr`` sends octets; ``TLS`` shakes hands; ``CLOSE`` closes, ``RESET`` without reading what came,
-``SILENCE`` does nothing until the client goes. At its end the client must go, by QUIT or without.
+``SEND repr`` sends octets; ``TLS`` shakes hands, ``NO-TLS`` sees the client refuse that; ``CLOSE`` closes,
+``RESET`` without reading what came, ``SILENCE`` does nothing until the client goes. At its end the client
+must go, by QUIT or without.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 
 from harakapy.config.outbound import OutboundSettings
 from harakapy.mail import Content, Envelope, Recipient
 from harakapy.net import SocketStream, Watchdog
-from harakapy.net.tls import CertificateStore, TlsStream, accept_tls
+from harakapy.net.tls import CertificateStore, TlsRejectedError, TlsStream, accept_tls
 from harakapy.outbound.attempt import Answer
 from harakapy.outbound.courier import Courier
 from harakapy.outbound.facilities import Facilities
@@ -57,7 +59,7 @@ class Host:
         self._store = store
         self.connections = 0
         self.reads = 0
-        self.port = int(listener.getsockname()[1])
+        self.port = int(listener.getsockname()[1]) if listener.family is socket.AF_INET else 0
 
     def target(self, protocol: Protocol = Protocol.SMTP, name: str = NAME, **hop: object) -> Target:
         """How to reach it."""
@@ -114,6 +116,10 @@ class Player:
         elif what == "TLS":
             assert self._store is not None
             self.stream = await accept_tls(self.stream, self._store, timeout_s=10)
+        elif what == "NO-TLS":
+            assert self._store is not None
+            with pytest.raises(TlsRejectedError):
+                await accept_tls(self.stream, self._store, timeout_s=10)
         else:
             await self._end(what)
 

@@ -53,7 +53,7 @@ def test_a_refused_session_is_tried_at_the_next_host_and_then_later(phase: Phase
 
 
 @pytest.mark.parametrize("phase", SESSION)
-@pytest.mark.parametrize("status", ["", "4.4.2", "4.5.0", "5.7.10"])
+@pytest.mark.parametrize("status", ["", "4.4.2", "4.5.0", "5.7.11"])
 def test_a_session_that_cannot_be_had_is_tried_at_the_next_host_and_then_later(
     phase: Phase, status: str
 ) -> None:
@@ -131,6 +131,12 @@ def test_a_missing_login_is_our_fault_and_not_the_sender_s(code: int) -> None:
 @pytest.mark.parametrize("phase", [Phase.TLS, Phase.HELLO, Phase.MAIL])
 def test_what_one_host_cannot_do_another_one_may(phase: Phase, status: str) -> None:
     answer = happened(phase, status)
+    assert actions(answer) == (Action.NEXT_HOST, Action.FAIL)
+    assert judge(answer, has_more_hosts=False, others_may_recover=True).action is Action.DEFER
+
+
+def test_tls_that_a_sender_does_not_trust_may_be_better_at_another_host() -> None:
+    answer = happened(Phase.TLS, "5.7.10")
     assert actions(answer) == (Action.NEXT_HOST, Action.FAIL)
     assert judge(answer, has_more_hosts=False, others_may_recover=True).action is Action.DEFER
 
@@ -217,7 +223,7 @@ def every_answer() -> list[Answer]:
         said(phase, code, f"{code // 100}.{text} x" if text else "x")
         for phase, code, text in product(Phase, codes, texts)
     ]
-    statuses = ["", "4.4.2", "5.3.4", "5.7.30", "5.1.10"]
+    statuses = ["", "4.4.2", "5.3.4", "5.7.30", "5.7.10", "5.1.10"]
     return replies + [happened(phase, status) for phase in Phase for status in statuses]
 
 

@@ -128,8 +128,10 @@ async def test_a_failed_handshake_is_followed_by_a_call_in_clear_where_it_may(
 async def test_a_failed_handshake_fails_the_host_where_tls_is_needed(
     level: TlsLevel, store: CertificateStore, ca_file: Path
 ) -> None:
-    script = OFFERED + "C: STARTTLS\nS: 220 go\nCLOSE"
-    assert (await failing(script, level, store, ca_file=ca_file)).answer.status == EnhancedStatus(4, 7, 5)
+    script = OFFERED + "C: STARTTLS\nS: 220 go\n"
+    cut_off, babble = script + "CLOSE", script + "TAKE\nSEND b'no TLS here, sorry'\nCLOSE"
+    assert (await failing(cut_off, level, store, ca_file=ca_file)).answer.status == EnhancedStatus(4, 7, 0)
+    assert (await failing(babble, level, store, ca_file=ca_file)).answer.status == EnhancedStatus(4, 7, 5)
 
 
 @pytest.mark.parametrize("level", [TlsLevel.MAY, *NEEDED])

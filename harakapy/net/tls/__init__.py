@@ -6,7 +6,13 @@ from harakapy.net.tls.policy import MODERN_CIPHERS, ClientCertificates, TlsPolic
 from harakapy.net.tls.self_signed import make_self_signed
 from harakapy.net.tls.state import PeerCertificate, TlsState
 from harakapy.net.tls.store import CertificateStore
-from harakapy.net.tls.stream import TlsHandshakeError, TlsStream, TlsTruncatedError, Transport
+from harakapy.net.tls.stream import (
+    TlsHandshakeError,
+    TlsRejectedError,
+    TlsStream,
+    TlsTruncatedError,
+    Transport,
+)
 
 __all__ = [
     "MODERN_CIPHERS",
@@ -18,6 +24,7 @@ __all__ = [
     "PeerCertificate",
     "TlsHandshakeError",
     "TlsPolicy",
+    "TlsRejectedError",
     "TlsState",
     "TlsStream",
     "TlsTruncatedError",

@@ -68,6 +68,13 @@ class TlsHandshakeError(Exception):
         self.reason = reason
 
 
+class TlsRejectedError(TlsHandshakeError):
+    """One side did not take what the other offers: a certificate, a version, a cipher, or what is no TLS.
+
+    So it will be next time, unless somebody changes something; other failures of a handshake may pass.
+    """
+
+
 class TlsTruncatedError(trio.BrokenResourceError):
     """The transport ended and the peer had not said that it would (close_notify).
 
@@ -151,7 +158,9 @@ class TlsStream(trio.abc.HalfCloseableStream):
             return False
         except ssl.SSLError as cause:
             self._transport.try_send(self._outgoing.read())  # the alert that tells the peer why
-            raise TlsHandshakeError(_reason(cause)) from cause
+            is_passing = "INTERNAL_ERROR" in (cause.reason or "")  # RFC 8446 6.2: such as no memory left
+            failure = TlsHandshakeError if is_passing else TlsRejectedError
+            raise failure(_reason(cause)) from cause
         return True
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
