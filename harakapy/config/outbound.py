@@ -240,6 +240,15 @@ class ReportSettings(Section):
             "caused by forged senders, who should not be bothered. Picked."
         ),
     )
+    max_per_sender: Count = Field(
+        100,
+        ge=0,
+        description=(
+            "The same for reports to one address. Further ones wait as well, but no longer than "
+            "`outbound.report_max_age`: then they are not sent, and the log says so. Picked: more than "
+            "anybody reads; a list with failures by the thousand needs a sender for each recipient."
+        ),
+    )
     template: OptionalConfigPath = Field(
         None,
         description="A file with the text for people in reports, instead of the built-in one.",

@@ -25,12 +25,18 @@ class ReportTerms:
     """Octets up to which a message goes back whole."""
     collect_s: float = 10.0
     max_per_hour: int = 0
-    """0: no limit."""
+    """0: no limit; so in the next."""
+    max_per_addressee: int = 0
+    max_wait_s: float = 86_400.0
+    """How long a report waits for its addressee's limit before it is not sent at all."""
     text: ReportText = BUILT_IN
 
     @classmethod
-    def of(cls, settings: ReportSettings, hostname: str) -> Self:
-        """Those of the settings. Reads the template: raises OSError, or ValueError if it is none."""
+    def of(cls, settings: ReportSettings, hostname: str, *, max_wait_s: float = 86_400.0) -> Self:
+        """Those of the settings; ``max_wait_s`` is no longer than reports are tried to be delivered.
+
+        Reads the template: raises OSError, or ValueError if it is none.
+        """
         text = BUILT_IN
         if settings.template is not None:
             text = ReportText.parse(settings.template.read_text("utf-8"))
@@ -42,5 +48,7 @@ class ReportTerms:
             return_content=settings.return_content,
             collect_s=settings.collect,
             max_per_hour=settings.max_per_hour,
+            max_per_addressee=settings.max_per_sender,
+            max_wait_s=max_wait_s,
             text=text,
         )

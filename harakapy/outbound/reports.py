@@ -7,8 +7,10 @@ further recipients of the message, and one report tells of all that are final by
 
 No report is ever made about a report: its reverse-path is null, and nobody is told about mail that has none,
 unless the operator wants to be (``postmaster``); when that cannot be delivered either, it is only logged.
-Too many reports in an hour wait in the store. A report carries the needs of its message on: TLS (RFC 8689 5),
-priority (RFC 6710), UTF-8 (RFC 6533), each where the message had it.
+Too many reports in an hour wait in the store, under a lease until their turn comes; those for an addressee
+who has too many are let go at last, with a line in the log, when they have waited as long as a report may
+take to be delivered. A report carries the needs of its message on: TLS (RFC 8689 5), priority (RFC 6710),
+UTF-8 (RFC 6533), each where the message had it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from harakapy.mail import Content
 from harakapy.mail.envelope import Envelope, Recipient
 from harakapy.mail.report import Action, Fate, Report, compose
 from harakapy.mail.returned import NOTHING, give_back
-from harakapy.outbound.allowance import Allowance
+from harakapy.outbound.report_limits import ReportLimits
 from harakapy.outbound.report_terms import ReportTerms
 from harakapy.queue import (
     ContentUnreadable,
@@ -56,6 +58,9 @@ LEASE_S: Final = 300.0
 
 PAUSE_S: Final = 60.0
 """Seconds until reports are tried again after the store has failed. Picked."""
+
+TURNS_S: Final = 60.0
+"""Seconds until the store is looked at again while reports wait for their addressee's limit. Picked."""
 
 _NOTIFY: Final = {
     Action.FAILED: Notify.FAILURE,
@@ -124,7 +129,7 @@ class Reporter:
         self._log = log
         self._is_final_hop = is_final_hop or is_lmtp
         self._new_id = new_id
-        self._allowance = Allowance(terms.max_per_hour, 3600.0)
+        self._limits = ReportLimits(terms.max_per_hour, terms.max_per_addressee)
 
     def report_at(self, now: float) -> float:
         """When an outcome recorded now is to be reported: the ``report_at`` for the store."""
@@ -137,9 +142,9 @@ class Reporter:
         means when the store has something due again (`harakapy.queue.Store.next_due`). Raises nothing of the
         store's.
         """
-        allowed = self._allowance.available(now)
+        allowed = self._limits.room(now)
         if not allowed:
-            return self._allowance.next_at(now)
+            return self._limits.next_at(now)
         limit = min(BATCH, allowed)
         try:
             requests = await self._store.claim_reports(
@@ -150,7 +155,9 @@ class Reporter:
         except StoreError as error:
             self._log.error("reports must wait", reason=str(error))
             return now + PAUSE_S
-        return now if len(requests) == limit else None
+        if len(requests) == limit:
+            return now
+        return now + TURNS_S if self._limits.is_anybody_waiting(now) else None
 
     async def report_delay(self, message: QueuedMessage, *, retry_until: float, now: float) -> bool:
         """Tell the sender that a message takes long; whether a report was sent.
@@ -159,7 +166,7 @@ class Reporter:
         and are still waiting, once for each message; not of those without NOTIFY=DELAY. When a limit is
         reached nothing happens, and the next outcome is the time to call again. Raises StoreError.
         """
-        if message.mail_from.is_null or not self._allowance.available(now):
+        if message.mail_from.is_null or not self._has_room_for(self._sender(message), now):
             return False
         waiting = Selection(message_ids=frozenset({message.id}), states=frozenset({State.WAITING}))
         page = await self._store.select(waiting, limit=1)
@@ -189,6 +196,8 @@ class Reporter:
             if to is None or not fates:
                 self._log_unreported(request)
                 await self._store.settle(settles)
+            elif not self._has_room_for(to, now):
+                await self._put_off(request, to, settles, now)
             else:
                 await self._send(_Plan(message, to, fates, settles), now)
         except LeaseLost as error:
@@ -197,6 +206,23 @@ class Reporter:
             raise
         except Exception as error:  # noqa: BLE001 - a defect that one message shows must not stop all reports
             self._log.crit("a report failed, and is tried again", uuid=message.id, exc_info=error)
+
+    def _has_room_for(self, to: Address, now: float) -> bool:
+        return self._limits.room(now) > 0 and self._limits.has_room_for(to, now)
+
+    async def _put_off(self, request: DeliveryRequest, to: Address, settles: Settlement, now: float) -> None:
+        """Let a report wait for its addressee's limit, or let it go if it has for long. Raises StoreError."""
+        uuid = request.message.id
+        last_at = min(delivery.due for delivery in request.deliveries) + self._terms.max_wait_s
+        if now >= last_at:
+            await self._store.settle(settles)
+            reason = "too many reports for this address"
+            self._log.notice("report not sent", uuid=uuid, to=str(to), reason=reason)
+            return
+        at = min(self._limits.turn_of(to, now), last_at)
+        keys = [delivery.key for delivery in request.deliveries]
+        await self._store.renew(keys, Lease(self._owner, at))
+        self._log.info("report put off", uuid=uuid, to=str(to), retry_s=at - now)
 
     def _addressee(self, request: DeliveryRequest) -> Address | None:
         """Who is told; None: nobody."""
@@ -230,7 +256,7 @@ class Reporter:
                 content.close()
         envelope = Envelope(NULL_PATH, (Recipient(plan.to),), _params(plan, octets))
         await self._submit(unique, envelope, Content.from_bytes(octets), settles=plan.settles)
-        self._allowance.take(now)
+        self._limits.take(plan.to, now)
         actions = sorted({fate.action.value for fate in plan.fates})
         self._log.info(
             "report sent",

@@ -123,7 +123,7 @@ class Works:
         router = Router(
             settings, around.resolver, own=own, dead_hosts=self._dead_hosts, mx_port=around.mx_port
         )
-        terms = ReportTerms.of(outbound.reports, settings.hostname)
+        terms = ReportTerms.of(outbound.reports, settings.hostname, max_wait_s=outbound.report_max_age)
         reporter = Reporter(
             self.store,
             terms,

@@ -14,7 +14,7 @@ from harakapy.log import Level, StreamTarget, open_logger, silent_logger
 from harakapy.mail import Content, Envelope, Recipient
 from harakapy.mail.report import Action
 from harakapy.outbound.report_terms import ReportTerms
-from harakapy.outbound.reports import BATCH, LEASE_S, PAUSE_S, Reporter, wants
+from harakapy.outbound.reports import BATCH, LEASE_S, PAUSE_S, TURNS_S, Reporter, wants
 from harakapy.queue import (
     Deferred,
     Delivered,
@@ -345,6 +345,49 @@ async def test_reports_over_the_limit_wait_for_their_turn(store: Store) -> None:
     assert len(desk.sent) == 2
     await desk.reporter.report_due(DUE + 1800)
     assert len(desk.sent) == 3
+
+
+async def test_who_has_too_many_reports_holds_up_nobody_else(store: Store) -> None:
+    desk = Desk(store, max_per_addressee=2)
+    for number in range(5):
+        await desk.fail(*await desk.put(f"user{number}@example.org", mail_from="Forged@example.com"))
+    await desk.fail(*await desk.put("user@example.org", mail_from="other@example.com"))
+    assert await desk.reporter.report_due(DUE) == DUE + TURNS_S
+    told = [str(envelope.rcpt_to[0].address) for envelope, _ in desk.sent]
+    assert told == ["Forged@example.com"] * 2 + ["other@example.com"]
+    assert desk.log.count("report put off") == 3
+    turns = [DUE + 1800, DUE + 3600, DUE + 5400]
+    for count, turn in enumerate(turns):
+        assert await desk.reporter.report_due(turn - 1) == turn - 1 + TURNS_S
+        assert len(desk.sent) == 3 + count
+        again = await desk.reporter.report_due(turn)
+        assert len(desk.sent) == 4 + count
+    assert again is None
+    assert await desk.left() == {f"R{number}.1": 1 for number in range(1, 7)}
+
+
+async def test_a_report_that_waits_too_long_for_its_addressee_is_let_go(store: Store) -> None:
+    desk = Desk(store, max_per_addressee=1, max_wait_s=5000.0)
+    for number in range(4):
+        await desk.fail(*await desk.put(f"user{number}@example.org"))
+    await desk.reporter.report_due(DUE)
+    await desk.reporter.report_due(DUE + 3600)
+    assert len(desk.sent) == 2
+    await desk.reporter.report_due(DUE + 5000)
+    assert len(desk.sent) == 2
+    assert desk.log.count("report not sent") == 2
+    assert await desk.left() == {"R1.1": 1, "R2.1": 1}
+
+
+async def test_who_has_too_many_reports_hears_of_no_delay(store: Store) -> None:
+    desk = Desk(store, max_per_addressee=1)
+    (late,) = await desk.put("late@example.org")
+    await desk.store.record([Deferred(late.key, LATER, NOW + 300)], owner="scheduler")
+    await desk.fail(*await desk.put("gone@example.org"))
+    await desk.reporter.report_due(DUE)
+    message = await desk.message("M1.1")
+    assert not await desk.reporter.report_delay(message, retry_until=NOW + 9, now=DUE)
+    assert await desk.reporter.report_delay(message, retry_until=NOW + 9, now=DUE + 3600)
 
 
 async def test_what_nobody_is_told_of_does_not_count(store: Store) -> None:
