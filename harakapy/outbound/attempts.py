@@ -19,6 +19,7 @@ from harakapy.mail import Content
 from harakapy.mail.safe_text import neutralise
 from harakapy.mail.status import EnhancedStatus
 from harakapy.outbound.attempt import Answer, Phase
+from harakapy.outbound.clock import SteadyClock
 from harakapy.outbound.conclusion import Conclusion
 from harakapy.outbound.concurrency import Feedback
 from harakapy.outbound.courier import Courier, Ending
@@ -78,7 +79,7 @@ class Attempts:
         reporter: Reporter,
         log: Logger,
         *,
-        now: Callable[[], float],
+        now: SteadyClock,
         learn_route: Callable[[str, Route], None],
     ) -> None:
         """``learn_route`` is told where mail for a destination goes."""
@@ -99,15 +100,15 @@ class Attempts:
         Once a host has taken the message, ``scope``, which is around this, is shielded: what is cancelled
         between that and writing it down is delivered twice.
         """
-        hmail = HMail.of(request, open_content)
+        hmail, moved_s = HMail.of(request, open_content), self._now.moved_s
         try:
-            return await self._make(hmail, request, open_content, scope)
+            return await self._make(hmail, request, open_content, scope, moved_s)
         except IllegalAnswer:
             raise
         except Exception as error:  # noqa: BLE001  # mail must outlive any defect of ours
             self._log.crit("delivery failed", uuid=request.message.id, error=str(error), exc_info=error)
         try:
-            attempted = await self._end(hmail, request, Route(failure=_DEFECT), scope)
+            attempted = await self._end(hmail, request, Route(failure=_DEFECT), scope, moved_s)
         except IllegalAnswer:
             raise
         except Exception as error:  # noqa: BLE001  # nor when the defect is in what comes after an attempt
@@ -135,16 +136,22 @@ class Attempts:
             self._log.error("no report of a delay", uuid=message.id, problem=str(error))
 
     async def _make(
-        self, hmail: HMail, request: DeliveryRequest, open_content: OpenContent, scope: trio.CancelScope
+        self,
+        hmail: HMail,
+        request: DeliveryRequest,
+        open_content: OpenContent,
+        scope: trio.CancelScope,
+        moved_s: float,
     ) -> Attempted:
         verdict = await self._hooks.send_email(hmail)
+        request, moved_s = self._now.request_up_to_date(request, moved_s), self._now.moved_s
         if verdict.action is Verb.DELAY:
             return await self._put_off_by_plugin(hmail, request, _seconds(verdict))
         if (expired := await self._conclusion.too_late(hmail, request)) is not None:
             return Attempted(expired)
         route = await self._route(hmail, request)
         if route.failure is not None:
-            return await self._end(hmail, request, route, scope)
+            return await self._end(hmail, request, route, scope, moved_s)
         self._learn_route(request.deliveries[0].destination, route)
         try:
             content = await open_content(request.message.id)
@@ -157,7 +164,7 @@ class Attempts:
             self._log.error("content cannot be read now", uuid=request.message.id, problem=str(error))
             return _put_off(request, self._now() + STORE_PAUSE_S)
         with content:
-            return await self._end(hmail, request, route, scope, content)
+            return await self._end(hmail, request, route, scope, moved_s, content)
 
     async def _put_off_by_plugin(self, hmail: HMail, request: DeliveryRequest, by_s: float) -> Attempted:
         """Make no attempt as long as a plugin wants, but not longer than the message is worth trying."""
@@ -173,9 +180,13 @@ class Attempts:
         request: DeliveryRequest,
         route: Route,
         scope: trio.CancelScope,
+        moved_s: float,
         content: Content | None = None,
     ) -> Attempted:
-        """Go the way, if there is one, and conclude what it came to."""
+        """Go the way, if there is one, and conclude what it came to.
+
+        ``moved_s`` is how far the clock had been moved when the attempt began.
+        """
         if content is None or route.failure is not None:
             answer = route.failure or _DEFECT
             endings = [Ending(judge(answer, has_more_hosts=False), answer)] * len(request.deliveries)
@@ -184,6 +195,9 @@ class Attempts:
                 request.envelope, content, route, deliver_by=request.message.deliver_by
             )
             scope.shield = any(ending.is_delivered for ending in endings)
+        request = self._now.request_up_to_date(request, moved_s)
+        if route.retry_at is not None:
+            route = replace(route, retry_at=route.retry_at + self._now.moved_s - moved_s)
         outcomes = await self._conclusion.conclude(hmail, request, endings, route)
         feedback = sum_up(ending.judgement for ending in endings)
         return Attempted(outcomes, feedback=feedback, dead_until=route.retry_at or 0.0)

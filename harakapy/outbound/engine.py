@@ -25,7 +25,7 @@ from harakapy.hooks import IllegalAnswer
 from harakapy.log import Logger
 from harakapy.mail import Content
 from harakapy.outbound.attempts import Attempted, Attempts
-from harakapy.outbound.clock import ClockWatch
+from harakapy.outbound.clock import SteadyClock
 from harakapy.outbound.crew import Crew
 from harakapy.outbound.kept import KeptContents
 from harakapy.outbound.overdue import LOOK_S as OVERDUE_S
@@ -33,6 +33,7 @@ from harakapy.outbound.overdue import Overdue
 from harakapy.outbound.reports import Reporter
 from harakapy.outbound.schedule import Schedule, Start
 from harakapy.queue import (
+    ClockSet,
     Deferred,
     Delivery,
     DeliveryKey,
@@ -80,7 +81,8 @@ LONGEST_PAUSE_S: Final = 30.0
 class Engine:
     """Works off a store. ``owner`` is whose leases it holds; no other engine has that name.
 
-    ``now`` gives seconds of the wall clock. ``attempts`` and ``reporter`` may be replaced at any time.
+    ``now`` gives seconds of the wall clock; ``clock_set`` is called when that was set. ``attempts`` and
+    ``reporter`` may be replaced at any time.
     """
 
     def __init__(
@@ -92,7 +94,8 @@ class Engine:
         log: Logger,
         *,
         owner: str,
-        now: Callable[[], float],
+        now: SteadyClock,
+        clock_set: Callable[[], None] = lambda: None,
     ) -> None:
         self.schedule = schedule
         self._store = store
@@ -101,7 +104,7 @@ class Engine:
         self._log = log
         self._owner = owner
         self._now = now
-        self._clock_watch = ClockWatch(now)
+        self._clock_set = clock_set
         self._overdue = Overdue(store, schedule, owner=owner, now=now)
         self._kept = KeptContents()
         self._crew: Crew | None = None
@@ -219,8 +222,9 @@ class Engine:
         return following
 
     async def _deliver_one(self, start: Start, scope: trio.CancelScope) -> None:
-        request = start.request
+        request, moved_s = start.request, self._now.moved_s
         attempted = await self.attempts.make(request, self._open_content, scope)
+        request = self._now.request_up_to_date(request, moved_s)
         self._kept.attempted(request.message.id)
         scope.shield = True
         try:
@@ -289,12 +293,26 @@ class Engine:
             self._nap.deadline = min(self._nap.deadline, moment)
 
     async def _heed_clock(self) -> None:
-        """If somebody has set the wall clock, what was planned by it moves along."""
-        jump_s = self._clock_watch.jump()
-        if jump_s:
-            self._log.warn("the clock was set; retries and leases move along", by_s=jump_s)
-            await self._store.shift_times(jump_s)
-            self._clock_watch.heeded(jump_s)
+        """If somebody has set the wall clock, all that is timed by it moves along.
+
+        What is in hand and not begun goes back to the store for that; an attempt under way brings its message
+        up to date itself. Nothing is awaited between that and the store's getting to know.
+        """
+        jump_s = self._now.jump()
+        if not jump_s:
+            return
+        self._log.warn("the clock was set; mail and its retries move along", by_s=jump_s)
+        keys = [each.key for request in self.schedule.waiting_requests() for each in request.deliveries]
+        self.schedule.discard(keys, trio.current_time())
+        self._now.move(jump_s)
+        try:
+            await self._store.shift_times(ClockSet(jump_s, self._now()))
+        except StoreError:
+            self._now.move(-jump_s)
+            raise
+        finally:
+            self._clock_set()
+            await self._unclaim(keys, self._now())
 
     async def _claim_due(self) -> None:
         after, now = "", self._now()

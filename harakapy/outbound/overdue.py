@@ -8,13 +8,13 @@ goes back as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import trio
 
 from harakapy.mail.status import EnhancedStatus
 from harakapy.outbound.attempts import Attempts
+from harakapy.outbound.clock import SteadyClock
 from harakapy.outbound.schedule import Schedule
 from harakapy.queue import (
     Deferred,
@@ -51,7 +51,7 @@ _LEFT_ALONE: Final = Diagnostic(
 class Overdue:
     """Looks for it. ``owner`` holds the leases, ``now`` gives seconds of the wall clock."""
 
-    def __init__(self, store: Store, schedule: Schedule, *, owner: str, now: Callable[[], float]) -> None:
+    def __init__(self, store: Store, schedule: Schedule, *, owner: str, now: SteadyClock) -> None:
         self._store = store
         self._schedule = schedule
         self._owner = owner
@@ -78,12 +78,17 @@ class Overdue:
         """The same for one destination."""
         has_reports = False
         lease = Lease(self._owner, now + LEASE_S)
-        while requests := await self._store.claim(destination, lease=lease, now=now, limit=_AT_A_TIME):
+        while True:
+            moved_s = self._now.moved_s
+            requests = await self._store.claim(destination, lease=lease, now=now, limit=_AT_A_TIME)
+            if not requests:
+                return has_reports
             outcomes: list[Outcome] = []
             late: list[DeliveryRequest] = []
             unchanged: list[DeliveryKey] = []
             in_hand = self._schedule.in_hand()  # may be due, too: if the clock was set just now
             for request in requests:
+                request = self._now.request_up_to_date(request, moved_s)
                 if any(delivery.key in in_hand for delivery in request.deliveries):
                     continue
                 failed = await attempts.give_up(request, self._store.open_content)
@@ -99,7 +104,6 @@ class Overdue:
             for request in late:
                 await attempts.tell_of_delay(request)
             has_reports |= any(not isinstance(each, Deferred) and each.report_at for each in outcomes)
-        return has_reports
 
 
 def _as_late(request: DeliveryRequest, due: float) -> list[Outcome]:

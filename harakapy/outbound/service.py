@@ -17,6 +17,7 @@ from harakapy.log import Logger
 from harakapy.mail import Content
 from harakapy.mail.envelope import Envelope
 from harakapy.net import Resolver
+from harakapy.outbound.clock import SteadyClock
 from harakapy.outbound.courier import Ending
 from harakapy.outbound.enqueue import Mailbox, Sendable, complete, content_of, envelope_of, envelope_to
 from harakapy.outbound.given_hops import next_hops
@@ -72,7 +73,9 @@ class Outbound:
         self._log = log
         self._open_store = open_store
         self._resolver = resolver
-        self._now = now
+        self._wall = now
+        self._clock = SteadyClock(now)
+        self._now: Callable[[], float] = self._clock
         self._mx_port = mx_port
         self._owner = f"{settings.hostname}:{os.getpid()}:{uuid4().hex[:8]}"
         self._heir_of: tuple[str, ...] = ()
@@ -157,7 +160,7 @@ class Outbound:
             hmail.notes.update(notes or {})
             await self._hooks.pre_send_trans_email(hmail)
             notes = hmail.notes
-        now = self._now()
+        now, moved_s = self._now(), self._clock.moved_s
         message = QueuedMessage.from_envelope(
             message_id, envelope, size=content.output_size, now=now, notes=notes
         )
@@ -181,7 +184,7 @@ class Outbound:
             self._nursery.start_soon(remainder.conclude, works, self._log)
             return
         await works.store.commit(message, deliveries, content, settles=settles)
-        works.engine.take(message, deliveries, content)
+        works.engine.take(self._clock.up_to_date(message, moved_s), deliveries, content)
 
     async def hand_over(
         self,
@@ -275,6 +278,8 @@ class Outbound:
         into the queue, and then it is called.
         """
         self._owner, self._heir_of, self._announce = owner, tuple(heir_of), announce
+        if announce is not None:  # who delivers moves mail along when the clock is set, so go by it as it is
+            self._now = self._wall
 
     async def run(
         self,
@@ -315,6 +320,11 @@ class Outbound:
         if self._works is not None:
             self._works.reconfigure(settings, trio.current_time())
         self._settings = settings
+
+    @property
+    def now(self) -> Callable[[], float]:
+        """The clock that mail in the queue is timed by: seconds of the wall clock."""
+        return self._now
 
     @property
     def works(self) -> Works | None:
@@ -359,7 +369,7 @@ class Outbound:
             self._hooks,
             self._log,
             self._resolver(),
-            self._now,
+            self._clock,
             self._places,
             self._mx_port,
             self._announce,

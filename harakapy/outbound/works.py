@@ -13,6 +13,7 @@ from harakapy.log import Logger
 from harakapy.net import Poller, Resolver, Watchdog
 from harakapy.outbound.attempts import Attempts
 from harakapy.outbound.client_tls import ClientTls
+from harakapy.outbound.clock import SteadyClock
 from harakapy.outbound.conclusion import Conclusion
 from harakapy.outbound.courier import Courier
 from harakapy.outbound.distant import DistantEngine
@@ -48,7 +49,7 @@ class Surroundings:
     hooks: Hooks
     log: Logger
     resolver: Resolver
-    now: Callable[[], float]
+    now: SteadyClock
     places: tuple[tuple[str, int], ...] = ()
     mx_port: int = SMTP_PORT
     announce: Callable[[], None] | None = None
@@ -95,6 +96,7 @@ class Works:
             surroundings.log,
             owner=owner,
             now=surroundings.now,
+            clock_set=self._dead_hosts.forget,
         )
 
     def reconfigure(self, settings: Settings, now: float) -> None:

@@ -361,7 +361,7 @@ class Server:
     async def _listen_to_operators(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Let the queue be steered while it is worked off."""
         steering = Steering(
-            await self.outbound.open(), self._clock, SteeredWorks(lambda: self.outbound.works)
+            await self.outbound.open(), self.outbound.now, SteeredWorks(lambda: self.outbound.works)
         )
         path = control_path(self.settings.state_dir)
         await serve_control(path, steering, self.log, task_status=task_status)

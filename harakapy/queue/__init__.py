@@ -1,5 +1,6 @@
 """The queue: the contract of a durable store of messages, its default on disk (SQLite), and one in memory."""
 
+from harakapy.queue.clock_set import ClockSet
 from harakapy.queue.delivery import (
     MAX_DELIVERIES,
     Delivery,
@@ -30,6 +31,7 @@ from harakapy.queue.store import Page, Store
 
 __all__ = [
     "MAX_DELIVERIES",
+    "ClockSet",
     "ContentUnreadable",
     "Count",
     "Deferred",

@@ -15,6 +15,7 @@ from typing import Any
 import trio
 
 from harakapy.mail.content import Content
+from harakapy.queue.clock_set import ClockSet
 from harakapy.queue.delivery import Delivery, DeliveryKey, DeliveryRequest, Diagnostic, Lease, State
 from harakapy.queue.errors import LeaseLost, MessageNotFound, StoreUnavailable
 from harakapy.queue.message import QueuedMessage, encode_notes
@@ -242,12 +243,12 @@ class MemoryStore(Store):
             self._drop(key)
         return _count(keys)
 
-    async def shift_times(self, by_s: float) -> None:
+    async def shift_times(self, change: ClockSet) -> None:
         await self._begin()
-        for _, delivery in list(self._all()):
-            lease = delivery.lease and replace(delivery.lease, until=delivery.lease.until + by_s)
-            is_tried = delivery.attempts > 0 or delivery.state.is_final
-            self._change(delivery.key, due=delivery.due + by_s if is_tried else delivery.due, lease=lease)
+        for entry in self._entries.values():
+            for number, delivery in entry.deliveries.items():
+                entry.deliveries[number] = change.moved_delivery(entry.message, delivery)
+            entry.message = change.moved(entry.message)
 
     async def aclose(self) -> None:
         self._is_closed = True

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from harakapy.queue.clock_set import ClockSet
 from harakapy.queue.delivery import Diagnostic, State
 from harakapy.queue.sqlite_commits import drop
 from harakapy.queue.sqlite_rows import (
@@ -17,6 +18,7 @@ from harakapy.queue.sqlite_rows import (
     WAITING_CODE,
     diagnostic_columns,
 )
+from harakapy.queue.sqlite_schema import KEY_BITS
 
 __all__ = [
     "PART",
@@ -100,11 +102,27 @@ def remove(connection: sqlite3.Connection, keys: Sequence[int]) -> Changed:
     return there, drop(connection, there)
 
 
-def shift_times(connection: sqlite3.Connection, by_s: float) -> None:
+# What `ClockSet` says, for a message and for its deliveries.
+_KNOWS: Final = "arrived <= :before"
+_MOVES: Final = f"({_KNOWS} AND NOT arrived BETWEEN :since AND :now)"
+_KEEPS_HOLD: Final = "coalesce(hold_until > :before AND instr(' ' || params, ' HOLDUNTIL=') > 0, 0)"
+_MOVE_DELIVERIES: Final = f"""
+    UPDATE delivery SET due = due + :by_s, last_attempt = last_attempt + :by_s,
+        ready = CASE WHEN lease_owner IS NULL THEN ready + :by_s ELSE ready END
+    WHERE key >> {KEY_BITS} IN (SELECT seq FROM message WHERE {_KNOWS})
+        AND (attempts > 0 OR state >= {FINAL_CODE}
+            OR key >> {KEY_BITS} IN (SELECT seq FROM message WHERE {_MOVES} AND NOT {_KEEPS_HOLD}))
+"""
+_MOVE_MESSAGES: Final = f"""
+    UPDATE message SET arrived = arrived + :by_s, deliver_by = deliver_by + :by_s,
+        hold_until = hold_until + :by_s * NOT {_KEEPS_HOLD}
+    WHERE {_MOVES}
+"""
+
+
+def shift_times(connection: sqlite3.Connection, change: ClockSet) -> None:
     """As `Store.shift_times`, in one part: what is due next must not depend on how far it came."""
-    is_tried = f"(attempts > 0 OR state >= {FINAL_CODE})"
-    connection.execute(
-        f"UPDATE delivery SET due = due + ? * {is_tried}, "
-        f"ready = ready + ? * (lease_owner IS NOT NULL OR {is_tried})",
-        (by_s, by_s),
-    )
+    values = {"by_s": change.by_s, "before": change.before, "since": change.since, "now": change.now}
+    connection.execute("UPDATE delivery SET ready = ready + :by_s WHERE lease_owner IS NOT NULL", values)
+    connection.execute(_MOVE_DELIVERIES, values)
+    connection.execute(_MOVE_MESSAGES, values)

@@ -23,6 +23,7 @@ import trio
 from harakapy.log import Logger
 from harakapy.mail.content import Content
 from harakapy.queue import sqlite_claims, sqlite_commits, sqlite_queries, sqlite_steering
+from harakapy.queue.clock_set import ClockSet
 from harakapy.queue.delivery import Delivery, DeliveryKey, DeliveryRequest, Diagnostic, Lease
 from harakapy.queue.directory import DirectoryLock, StoreDirectory
 from harakapy.queue.errors import ContentUnreadable, MessageNotFound, StoreError
@@ -203,8 +204,8 @@ class SqliteStore(Store):
     async def remove(self, selection: Selection) -> Count:
         return await self._steer(selection, sqlite_steering.remove)
 
-    async def shift_times(self, by_s: float) -> None:
-        await self._writer.run(lambda each: sqlite_steering.shift_times(each, by_s))
+    async def shift_times(self, change: ClockSet) -> None:
+        await self._writer.run(lambda each: sqlite_steering.shift_times(each, change))
 
     async def aclose(self) -> None:
         with trio.CancelScope(shield=True):

@@ -32,6 +32,7 @@ from types import TracebackType
 from typing import Self
 
 from harakapy.mail.content import Content
+from harakapy.queue.clock_set import ClockSet
 from harakapy.queue.delivery import MAX_DELIVERIES, Delivery, DeliveryKey, DeliveryRequest, Diagnostic, Lease
 from harakapy.queue.message import QueuedMessage
 from harakapy.queue.outcome import Outcome, Settlement
@@ -192,11 +193,8 @@ class Store(ABC):
         """Drop deliveries without a word to anybody, in any state; with the last one the message is gone."""
 
     @abstractmethod
-    async def shift_times(self, by_s: float) -> None:
-        """Move due times of retries and reports, and ends of leases: for when the wall clock was set.
-
-        What was never tried keeps its time, which the sender may have asked for (RFC 4865).
-        """
+    async def shift_times(self, change: ClockSet) -> None:
+        """Move what is timed by the wall clock along with it, as `ClockSet` says: the clock was set."""
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -135,7 +135,11 @@ async def receiving(folder: Path, mailbox: Plugin, **values: Any) -> AsyncIterat
 
 @asynccontextmanager
 async def sending(
-    folder: Path, *plugins: object, store: Store | None = None, **values: Any
+    folder: Path,
+    *plugins: object,
+    store: Store | None = None,
+    clock: Callable[[], float] = wall_clock,
+    **values: Any,
 ) -> AsyncIterator[Server]:
     """A server that sends, with a queue in memory unless another one is given."""
     settings = Settings.default(
@@ -152,7 +156,7 @@ async def sending(
         plugins=plugins,
         log=silent_logger(),
         store=store or MemoryStore(),
-        clock=wall_clock,
+        clock=clock,
         strict=True,
     )
     async with server.running():

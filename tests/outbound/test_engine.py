@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 
 from harakapy import DENY, Plugin, hookimpl
 from harakapy.queue import MemoryStore, Selection
-from tests.outbound.scene import MESSAGE, NOWHERE, Mailbox, Relaying, receiving, sending
+from tests.outbound.scene import MESSAGE, NOWHERE, Mailbox, Relaying, receiving, sending, wall_clock
 
 
 class Kept(MemoryStore):
@@ -46,6 +47,85 @@ async def test_reports_that_another_process_has_left_are_sent_soon(tmp_path: Pat
     async with sending(tmp_path, relaying, store=store, outbound=terms) as server:
         await server.outbound.open()
         await reports_in(relaying, 1)
+
+
+DAY = 86400.0
+
+
+class Settable:
+    """A wall clock that can be set."""
+
+    def __init__(self) -> None:
+        self.set_by = 0.0
+
+    def __call__(self) -> float:
+        return wall_clock() + self.set_by
+
+
+@pytest.mark.parametrize("by_s", [30 * DAY, -30 * DAY])
+async def test_a_clock_that_is_set_makes_no_mail_old_and_keeps_none_waiting(
+    by_s: float, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    clock, relaying, store = Settable(), Relaying(example=NOWHERE), Kept()
+    silent = {"delay_warning": 0}
+    async with sending(tmp_path, relaying, store=store, clock=clock, outbound=silent) as server:
+        await server.outbound.send("me@example.org", "you@example.com", MESSAGE)
+        await trio.sleep(DAY)
+        tries = len(relaying.deferrals)
+        clock.set_by += by_s
+        await trio.sleep(DAY)
+        assert tries + 20 < len(relaying.deferrals) < tries + 30
+        assert not relaying.bounces
+        (request,) = (await store.select(Selection(recipient="you@example.com"), limit=1)).requests
+        assert clock() - request.message.arrived == pytest.approx(2 * DAY, abs=60)
+    async with sending(tmp_path, relaying, store=store, clock=clock, outbound=silent) as server:
+        await server.outbound.open()
+        await trio.sleep(2.9 * DAY)
+        assert not relaying.bounces
+        await trio.sleep(0.2 * DAY)
+        assert len(relaying.bounces) == 1
+
+
+async def test_an_attempt_during_which_the_clock_is_set_is_not_the_last(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    class Slow(Plugin):
+        @hookimpl
+        async def hook_get_mx(self) -> str:
+            await trio.sleep(25)
+            clock.set_by += 30 * DAY
+            server.outbound.wake()
+            await trio.sleep(4)
+            return NOWHERE
+
+    clock, relaying = Settable(), Relaying()
+    async with sending(tmp_path, Slow(), relaying, clock=clock) as server:
+        await server.outbound.send("me@example.org", "you@example.com", MESSAGE)
+        await trio.sleep(60)
+        assert len(relaying.deferrals) == 1
+        assert relaying.deferrals[0].delay_s < 1000
+        assert not relaying.bounces
+
+
+async def test_a_message_that_waits_in_hand_while_the_clock_is_set_is_tried_as_before(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    class Slow(Plugin):
+        @hookimpl
+        async def hook_get_mx(self) -> str:
+            await trio.sleep(20)
+            return NOWHERE
+
+    clock, relaying = Settable(), Relaying()
+    limits = {"max_deliveries": 1}
+    async with sending(tmp_path, Slow(), relaying, clock=clock, outbound=limits) as server:
+        for name in "abcdef":
+            await server.outbound.send("me@example.org", f"you@{name}.example", MESSAGE)
+        clock.set_by += 30 * DAY
+        server.outbound.wake()
+        await trio.sleep(180)
+        assert len({each.rcpt_to for each in relaying.deferrals}) == 6
+        assert not relaying.bounces
 
 
 async def test_what_was_delivered_is_written_down_also_if_a_plugin_is_slow_and_the_server_ends(

@@ -7,6 +7,7 @@ that depends on what it is made of, see ``test_sqlite_crash.py``.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import trio.testing
 
 from harakapy.mail import Content, Recipient
 from harakapy.queue import (
+    ClockSet,
     Count,
     Deferred,
     Delivered,
@@ -626,22 +628,48 @@ class StoreConformance:
         assert (two.name, two.recipients, two.leased) == ("two.example", 1, 1)
         assert [each.name for each in (await store.stats(destinations=1)).destinations] == ["one.example"]
 
-    async def test_a_clock_that_was_set_moves_what_was_timed_by_it(self, store: Store) -> None:
-        await put(store, "a@future.example", due=NOW + 50)
+    async def test_a_clock_that_was_set_back_moves_what_was_timed_by_it(self, store: Store) -> None:
+        await put(store, "a@waiting.example", due=NOW)
         (tried,) = await put(store, "a@tried.example", lease=MINE)
         await store.record([Deferred(tried.key, LATER, NOW + 300)], owner="me")
         (failed,) = await put(store, "a@failed.example", lease=MINE)
         await store.record([Failed(failed.key, NEVER, NOW + 60)], owner="me")
         await put(store, "a@leased.example", lease=MINE)
 
-        await store.shift_times(-86400.0)
         yesterday = NOW - 86400
-        assert await store.due_destinations(yesterday + 299, limit=10) == ()
-        assert await store.due_destinations(yesterday + 300, limit=10) == ("tried.example",)
-        assert await store.due_destinations(yesterday + 600, limit=10) == ("leased.example", "tried.example")
+        await store.shift_times(ClockSet(-86400.0, yesterday))
+        assert await store.due_destinations(yesterday - 1, limit=10) == ()
+        assert await store.due_destinations(yesterday, limit=10) == ("waiting.example",)
+        assert "tried.example" not in await store.due_destinations(yesterday + 299, limit=10)
+        assert "tried.example" in await store.due_destinations(yesterday + 300, limit=10)
+        assert "leased.example" in await store.due_destinations(yesterday + 600, limit=10)
         assert len(await store.claim_reports(lease=MINE, now=yesterday + 60, limit=10)) == 1
-        assert "future.example" in await store.due_destinations(NOW + 50, limit=10)
-        assert "future.example" not in await store.due_destinations(NOW + 49, limit=10)
+
+    async def test_a_clock_that_was_set_makes_no_mail_older(self, store: Store) -> None:
+        timed = replace(message(), deliver_by=NOW + 60.0, params=MailParameters(by=DeliverBy(60, "R")))
+        await put(store, queued=timed)
+        await store.shift_times(ClockSet(86400.0, NOW + 86410))
+        (request,) = (await store.select(EVERYTHING, limit=10)).requests
+        assert request.message == replace(timed, arrived=NOW + 86400, deliver_by=NOW + 86460)
+        assert request.deliveries[0].due == NOW + 86400
+
+    async def test_an_hour_that_the_sender_has_named_stays_when_the_clock_is_set(self, store: Store) -> None:
+        until = datetime.fromtimestamp(NOW + 7200, UTC)
+        named = replace(message(), hold_until=NOW + 7200, params=MailParameters(hold_until=until))
+        counted = replace(message(), hold_until=NOW + 7200, params=MailParameters(hold_for=7200))
+        for held in (named, counted):
+            await put(store, queued=held, due=NOW + 7200)
+        await store.shift_times(ClockSet(3600.0, NOW + 3610))
+        found = (await store.select(EVERYTHING, limit=10)).requests
+        assert [each.message.hold_until for each in found] == [NOW + 7200, NOW + 10800]
+        assert [each.deliveries[0].due for each in found] == [NOW + 7200, NOW + 10800]
+
+    async def test_mail_of_another_clock_than_the_one_that_was_set_stays(self, store: Store) -> None:
+        await put(store, queued=message(arrived=NOW - 86400), due=NOW + 300)
+        years = 30 * 365 * 86400.0  # such as that of a machine that starts without a battery
+        await store.shift_times(ClockSet(years, NOW))
+        (request,) = (await store.select(EVERYTHING, limit=10)).requests
+        assert (request.message.arrived, request.deliveries[0].due) == (NOW - 86400, NOW + 300)
 
     # The end.
 
