@@ -53,9 +53,9 @@ LEASE_S: Final = 900.0
 RENEW_S: Final = LEASE_S / 3
 """How often leases are renewed: two renewals may fail, and nothing is lost."""
 
-POLL_S: Final = 60.0
+POLL_S: Final = 300.0
 """How often the store is looked at unasked. Who puts mail there from another process wakes us, so this is for
-when that was lost. Picked."""
+when that was lost; and to notice that the clock was set. Picked."""
 
 REPORT_POLL_S: Final = 600.0
 """The same for reports, which only our own outcomes and operators make due. Picked."""
@@ -273,18 +273,25 @@ class Engine:
         """Claim what is due and finds room, whenever something may be."""
         while True:
             self._woken = trio.Event()
-            self._nap = trio.CancelScope(deadline=trio.current_time() + POLL_S)
+            looked_at = trio.current_time()
+            self._nap = trio.CancelScope(deadline=looked_at + POLL_S)
             try:
-                await self._heed_clock()
-                await self._claim_due()
-                due = await self._store.next_due(after=self._now())
+                self._look_at(await self._look())
             except StoreError as error:
                 self._log.error("the queue cannot be read", problem=str(error))
-                due = None
-            self._look_at(due)
             with self._nap:
                 await self._woken.wait()
-            await trio.sleep(LOOK_PAUSE_S)
+            if trio.current_time() < looked_at + LOOK_PAUSE_S:
+                await trio.sleep_until(looked_at + LOOK_PAUSE_S)
+
+    async def _look(self) -> float | None:
+        """Claim what is due; when to look again. One question, as long as nothing is due: usually."""
+        await self._heed_clock()
+        first = await self._store.next_due()
+        if first is None or first > self._now():
+            return first
+        await self._claim_due()
+        return await self._store.next_due(after=self._now())
 
     def _look_at(self, due: float | None) -> None:
         """Look at the store when something there is due, at this time of the wall clock."""
@@ -367,11 +374,13 @@ class Engine:
         while True:
             again = await self.reporter.report_due(self._now())
             wait_s = REPORT_POLL_S if again is None else max(again - self._now(), 0.0)
+            is_heard = False
             with trio.move_on_after(wait_s) as wait:
                 await self._has_reports.wait()
                 self._has_reports = trio.Event()  # what ends from now on is due later than what we wait for
+                is_heard = True
                 await trio.sleep(max(0.0, self.reporter.report_at(0.0)))
-            if wait.cancelled_caught:
+            if wait.cancelled_caught and is_heard:
                 self._has_reports.set()  # its reports may be due later than now
 
     async def _give_back(self, requests: Sequence[DeliveryRequest]) -> None:

@@ -16,7 +16,7 @@ from harakapy.queue.message import QueuedMessage
 
 __all__ = ["ClockSet"]
 
-NOTICED_S: Final = 120.0
+NOTICED_S: Final = 600.0
 """Within what time it is noticed that the clock was set: what seems to have arrived since then was accepted
 by the new clock, by another process. Picked: twice as long as the engine takes at most."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 import trio.testing
 
 from harakapy import DENY, Plugin, hookimpl
+from harakapy.outbound.engine import POLL_S
 from harakapy.queue import MemoryStore, Selection
 from tests.outbound.scene import MESSAGE, NOWHERE, Mailbox, Relaying, receiving, sending, wall_clock
 
@@ -50,6 +52,33 @@ async def test_reports_that_another_process_has_left_are_sent_soon(tmp_path: Pat
 
 
 DAY = 86400.0
+
+
+class Asked(MemoryStore):
+    """Counts what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.next_dues = self.looks = 0
+
+    async def next_due(self, *, after: float = -math.inf) -> float | None:
+        self.next_dues += 1
+        return await super().next_due(after=after)
+
+    async def due_destinations(self, now: float, *, limit: int, after: str = "") -> tuple[str, ...]:
+        self.looks += 1
+        return await super().due_destinations(now, limit=limit, after=after)
+
+
+async def test_an_idle_engine_asks_the_store_one_thing_now_and_then(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    store = Asked()
+    async with sending(tmp_path, store=store) as server:
+        await server.outbound.open()
+        await trio.sleep(DAY)
+        assert store.next_dues <= DAY / POLL_S + 2
+        assert store.looks == 0
 
 
 class Settable:
