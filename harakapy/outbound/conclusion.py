@@ -14,6 +14,7 @@ from harakapy.mail.report import Action as Reported
 from harakapy.outbound.courier import Ending
 from harakapy.outbound.failure import Action
 from harakapy.outbound.hmail import Bounce, Deferral, Handover, HMail
+from harakapy.outbound.hop import Protocol
 from harakapy.outbound.reports import wants
 from harakapy.outbound.retry import Lifetime, RetrySchedule
 from harakapy.outbound.route import Route
@@ -99,10 +100,12 @@ class Conclusion:
             self._log_end("delivered", request, deliveries, diagnostic, tls=tls, took_s=now - message.arrived)
         if self._hooks.is_implemented("delivered"):
             await self._hooks.delivered(hmail, _handover(deliveries, ending, now - message.arrived))
-        return [
-            Delivered(delivery.key, diagnostic, self._success_report_at(request, delivery, each, now))
-            for delivery, each in group
-        ]
+        outcomes: list[Outcome] = []
+        for delivery, each in group:
+            report_at = self._success_report_at(request, delivery, each, now)
+            taken_by = "" if report_at is None else _mailbox_server(each)
+            outcomes.append(Delivered(delivery.key, diagnostic, report_at, taken_by))
+        return outcomes
 
     def _success_report_at(
         self, request: DeliveryRequest, delivery: Delivery, ending: Ending, now: float
@@ -198,6 +201,12 @@ def _alike(ended: Iterable[_Ended]) -> list[list[_Ended]]:
         key = (judgement.action, judgement.diagnostic, ending.target)
         groups.setdefault(key, []).append((delivery, ending))
     return list(groups.values())
+
+
+def _mailbox_server(ending: Ending) -> str:
+    """The next hop that took a message, if that is a mailbox server: so the report says delivered."""
+    target = ending.target
+    return str(target.hop) if target is not None and target.hop.protocol is Protocol.LMTP else ""
 
 
 def _addresses(deliveries: Iterable[Delivery]) -> tuple[Address, ...]:

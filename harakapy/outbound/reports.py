@@ -114,20 +114,14 @@ class Reporter:
         owner: str,
         submit: Submit,
         log: Logger,
-        is_final_hop: Callable[[Delivery], bool] | None = None,
         new_id: Callable[[], str] = lambda: str(uuid4()).upper(),
     ) -> None:
-        """``owner`` holds the leases, and no other reporter may have its name.
-
-        ``is_final_hop`` says whether who took a delivery keeps it (a mailbox server by LMTP), so that it is
-        delivered and not only relayed; unless given, its next hop's name tells.
-        """
+        """``owner`` holds the leases, and no other reporter may have its name."""
         self._store = store
         self._terms = terms
         self._owner = owner
         self._submit = submit
         self._log = log
-        self._is_final_hop = is_final_hop or is_lmtp
         self._new_id = new_id
         self._limits = ReportLimits(terms.max_per_hour, terms.max_per_addressee)
 
@@ -241,7 +235,7 @@ class Reporter:
         for delivery in request.deliveries:
             action = Action.FAILED
             if delivery.state is State.DELIVERED:
-                action = Action.DELIVERED if self._is_final_hop(delivery) else Action.RELAYED
+                action = Action.DELIVERED if is_lmtp(delivery) else Action.RELAYED
             if wants(request.message, delivery.recipient, action):
                 yield _fate(delivery, action)
 
@@ -353,7 +347,7 @@ def _params(plan: _Plan, octets: bytes) -> MailParameters:
 
 
 def is_lmtp(delivery: Delivery) -> bool:
-    """Whether a delivery has a next hop of its own that is a mailbox server."""
+    """Whether a mailbox server has taken a delivery, which is final (RFC 3461 1): delivered, not relayed."""
     return delivery.next_hop.startswith(("lmtp:", "unix:"))
 
 

@@ -28,7 +28,7 @@ from harakapy.mail.status import EnhancedStatus
 from harakapy.net import MailExchange, NameNotFound, NoData, Resolver, TemporaryDnsError
 from harakapy.outbound.addresses import Addresses, Found
 from harakapy.outbound.attempt import Answer, Phase
-from harakapy.outbound.hop import NextHop, Protocol, Target
+from harakapy.outbound.hop import NextHop, Target
 from harakapy.outbound.hosts import DeadHosts, OwnHost
 from harakapy.outbound.route_table import RouteTable, dns_name
 
@@ -127,11 +127,6 @@ class Router:
         """
         hops = self._table.hops(self._table.rule(domain))
         return " ".join(map(str, hops)) or dns_name(domain) or domain.lower()
-
-    def leads_to_mailboxes(self, domain: str) -> bool:
-        """Whether the configuration hands mail for ``domain`` to who keeps it: to LMTP servers only."""
-        hops = self._table.hops(self._table.rule(domain))
-        return bool(hops) and all(hop.protocol is Protocol.LMTP for hop in hops)
 
     def _all_dead(self, targets: Sequence[Target], rule: RouteSettings | None, now: float) -> Route:
         times = (self._dead_hosts.dead_until(target, now) for target in targets)

@@ -22,11 +22,11 @@ from harakapy.outbound.facilities import Facilities
 from harakapy.outbound.hosts import DeadHosts, OwnHost
 from harakapy.outbound.pool import Pool
 from harakapy.outbound.report_terms import ReportTerms
-from harakapy.outbound.reports import Reporter, Submit, is_lmtp
+from harakapy.outbound.reports import Reporter, Submit
 from harakapy.outbound.route import SMTP_PORT, Router
 from harakapy.outbound.schedule import Schedule, ScheduleLimits
 from harakapy.outbound.sites import Sites
-from harakapy.queue import Delivery, Store
+from harakapy.queue import Store
 
 __all__ = ["Surroundings", "Works"]
 
@@ -132,7 +132,6 @@ class Works:
             owner=self._owner,
             submit=self._submit,
             log=around.log,
-            is_final_hop=partial(_is_final_hop, router),
         )
         sites = Sites(outbound, router)
         courier = Courier(outbound, self.pool, self._dead_hosts, around.now)
@@ -151,11 +150,6 @@ class Works:
         )
         self.router, self.courier, self._reporter, self._sites = router, courier, reporter, sites
         self.conclusion = conclusion
-
-
-def _is_final_hop(router: Router, delivery: Delivery) -> bool:
-    """Whether who took a delivery keeps it; what a plugin said of that is not known any more."""
-    return is_lmtp(delivery) or (not delivery.next_hop and router.leads_to_mailboxes(delivery.domain))
 
 
 def _limits(settings: Settings) -> ScheduleLimits:

@@ -164,8 +164,10 @@ class MemoryStore(Store):
             self._drop(outcome.key)
         else:
             state = State.DELIVERED if isinstance(outcome, Delivered) else State.FAILED
-            due = outcome.report_at
-            self._change(outcome.key, lease=None, due=due, diagnostic=outcome.diagnostic, state=state)
+            due, taken_by = outcome.report_at, outcome.taken_by if isinstance(outcome, Delivered) else ""
+            next_hop = taken_by or delivery.next_hop
+            values = {"diagnostic": outcome.diagnostic, "state": state, "next_hop": next_hop}
+            self._change(outcome.key, lease=None, due=due, **values)
         return True
 
     async def open_content(self, message_id: str) -> Content:

@@ -12,11 +12,15 @@ __all__ = ["Deferred", "Delivered", "Failed", "Outcome", "Settlement"]
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The next hop has taken it. With ``report_at`` (seconds of the wall clock) it is kept to be reported."""
+    """The next hop has taken it. With ``report_at`` (seconds of the wall clock) it is kept to be reported.
+
+    ``taken_by`` is the next hop, where a report depends on it; the delivery names it from then on.
+    """
 
     key: DeliveryKey
     diagnostic: Diagnostic
     report_at: float | None = None
+    taken_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ _KEEP: Final = (
     f"UPDATE delivery SET lease_owner = NULL, state = ?, due = ?, ready = ?, {_SET_DIAGNOSTIC} "
     f"WHERE key = ? AND state < {FINAL_CODE} AND lease_owner IS coalesce(?, lease_owner)"
 )
+_NAME: Final = "UPDATE delivery SET next_hop = ?, destination = ? WHERE key = ?"
 # A list of any length is one parameter, and so one statement.
 _SEQS: Final = "SELECT id, seq FROM message WHERE id IN (SELECT value FROM json_each(?))"
 _DONE: Final = f"""
@@ -179,6 +180,8 @@ def _record_one(connection: sqlite3.Connection, outcome: Outcome, key: int, owne
     state = STATE_CODES[State.DELIVERED if isinstance(outcome, Delivered) else State.FAILED]
     columns = diagnostic_columns(outcome.diagnostic)
     done = connection.execute(_KEEP, (state, outcome.report_at, outcome.report_at, *columns, key, required))
+    if done.rowcount and isinstance(outcome, Delivered) and outcome.taken_by:
+        connection.execute(_NAME, (outcome.taken_by, outcome.taken_by, key))
     return done.rowcount > 0
 
 

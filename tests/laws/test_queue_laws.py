@@ -75,7 +75,12 @@ DIAGNOSTICS = st.sampled_from(
 End = Callable[[DeliveryKey], Outcome]
 ENDS: st.SearchStrategy[list[End]] = st.lists(
     st.one_of(
-        st.builds(lambda *rest: lambda key: Delivered(key, *rest), DIAGNOSTICS, st.none() | TIMES),
+        st.builds(
+            lambda *rest: lambda key: Delivered(key, *rest),
+            DIAGNOSTICS,
+            st.none() | TIMES,
+            st.sampled_from(["", "lmtp:c"]),
+        ),
         st.builds(lambda *rest: lambda key: Failed(key, *rest), DIAGNOSTICS, st.none() | TIMES),
         st.builds(lambda *rest: lambda key: Deferred(key, *rest), DIAGNOSTICS, TIMES),
     ),

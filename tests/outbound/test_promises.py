@@ -12,7 +12,8 @@ from harakapy import ListenSettings, Server
 from harakapy.mail import Content
 from harakapy.mail.envelope import Envelope, Recipient
 from harakapy.queue import Selection
-from harakapy.smtp import Address, MailParameters
+from harakapy.smtp import Address, MailParameters, RcptParameters
+from harakapy.smtp.parameters import Notify
 from harakapy.testing import connect
 from tests.outbound.hosts import playing
 from tests.outbound.scene import MESSAGE, NOWHERE, Mailbox, Relaying, is_worked_off, receiving, sending
@@ -109,6 +110,37 @@ async def test_who_only_wants_to_hear_of_it_is_told_and_the_mail_stays(
         assert (await store.count(Selection(mail_from=""))).messages == 1
         assert all(b"Action: delayed" in report for report in relaying.stored[1:])
         assert not relaying.bounces
+
+
+LMTP = HOST.replace("EHLO", "LHLO").format(mail="MAIL")
+SMTP = HOST.format(mail="MAIL")
+
+
+@pytest.mark.parametrize("by", ["plugin", "route", "message"])
+@pytest.mark.parametrize(
+    ("scheme", "script", "action"), [("lmtp", LMTP, "delivered"), ("smtp", SMTP, "relayed")]
+)
+async def test_what_a_mailbox_server_took_is_reported_as_delivered(
+    tmp_path: Path, by: str, scheme: str, script: str, action: str
+) -> None:
+    async with playing(script) as host:
+        hop = f"{scheme}://127.0.0.1:{host.port}"
+        relaying = Relaying(back=NOWHERE, **({"example": hop} if by == "plugin" else {}))
+        route = [{"domains": ["example.com"], "to": hop}] if by == "route" else []
+        outbound = {"reports": {"collect": 0}, "route": route}
+        async with sending(tmp_path, relaying, outbound=outbound) as server:
+            params = RcptParameters(notify=frozenset({Notify.SUCCESS}))
+            recipients = (Recipient(Address.parse("you@example.com"), params),)
+            envelope = Envelope(Address.parse("me@back.example"), recipients)
+            next_hop = hop if by == "message" else ""
+            await server.outbound.enqueue("M1", envelope, Content.from_bytes(MESSAGE), next_hop=next_hop)
+            with trio.fail_after(5):
+                while len(relaying.stored) < 2:  # noqa: ASYNC110  # nobody tells
+                    await trio.sleep(0.01)
+            works = server.outbound.works
+            assert works is not None
+            works.pool.close()
+    assert f"Action: {action}".encode() in relaying.stored[1]
 
 
 async def test_mail_that_requires_tls_is_not_sent_without(tmp_path: Path) -> None:

@@ -602,6 +602,13 @@ class StoreConformance:
         assert await store.remove(Selection(recipient="u1*")) == Count(40, 40 * 11)
         assert await store.remove(EVERYTHING) == Count(40, 40 * 19)
 
+    async def test_who_took_a_delivery_is_named_until_it_is_reported(self, store: Store) -> None:
+        one, two = await put(store, "a@one.example", "b@one.example", lease=MINE)
+        outcomes = [Delivered(one.key, OK, NOW + 60, "lmtp://box"), Delivered(two.key, OK, NOW + 60)]
+        await store.record(outcomes, owner="me")
+        (request,) = await store.claim_reports(lease=MINE, now=NOW + 60, limit=10)
+        assert [each.next_hop for each in request.deliveries] == ["lmtp://box", ""]
+
     async def test_the_queue_is_told_in_numbers(self, store: Store) -> None:
         empty = await store.stats()
         assert (empty.messages, empty.recipients, empty.octets, empty.oldest, empty.leased) == (
