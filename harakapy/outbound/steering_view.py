@@ -19,6 +19,12 @@ from harakapy.queue import (
     QueueStats,
     State,
 )
+from harakapy.smtp.parameters import (
+    NO_MAIL_PARAMETERS,
+    NO_RCPT_PARAMETERS,
+    MailParameters,
+    RcptParameters,
+)
 
 __all__ = ["by_destination", "is_worked_on", "masked", "message_view", "reason", "stats_view", "why_view"]
 
@@ -29,6 +35,8 @@ _PASSWORD = re.compile(r"(://[^:@/]*:).*@")
 
 def masked(next_hop: str) -> str:
     """A next hop without its password; the ``*`` for it makes it a pattern that selects the queue."""
+    if "@" not in next_hop:
+        return next_hop
     return _PASSWORD.sub(r"\1*@", next_hop)
 
 
@@ -47,7 +55,7 @@ def message_view(request: DeliveryRequest, now: float, *, max_deliveries: int) -
         "arrived": message.arrived,
         "age_s": max(now - message.arrived, 0.0),
         "priority": message.priority,
-        "parameters": dict(message.params.raw),
+        "parameters": _parameters(message.params),
         "deliver_by": message.deliver_by,
         "hold_until": message.hold_until,
         "is_delay_reported": message.is_delay_reported,
@@ -59,7 +67,7 @@ def message_view(request: DeliveryRequest, now: float, *, max_deliveries: int) -
 def _delivery_view(delivery: Delivery, now: float) -> dict[str, Any]:
     return {
         "recipient": delivery.recipient.address.original,
-        "parameters": dict(delivery.recipient.params.raw),
+        "parameters": _parameters(delivery.recipient.params),
         "domain": delivery.domain,
         "destination": masked(delivery.destination),
         "is_rerouted": bool(delivery.next_hop),
@@ -71,6 +79,12 @@ def _delivery_view(delivery: Delivery, now: float) -> dict[str, Any]:
         "due_in_s": max(delivery.due - now, 0.0),
         **_diagnostic_view(delivery.diagnostic),
     }
+
+
+def _parameters(params: MailParameters | RcptParameters) -> dict[str, str | None]:
+    if params is NO_MAIL_PARAMETERS or params is NO_RCPT_PARAMETERS:  # of most messages, a hundred thousand
+        return {}
+    return dict(params.raw)
 
 
 def _diagnostic_view(diagnostic: Diagnostic | None) -> dict[str, Any]:

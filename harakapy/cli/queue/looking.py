@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import click
 from harakapy.cli.configuration import config_option
 from harakapy.cli.queue.options import json_option, selecting
 from harakapy.cli.queue.reach import ask
-from harakapy.cli.queue.text import Listing, message_text, stats_text
+from harakapy.cli.queue.text import BLOCK, Listing, message_text, stats_text
 
 
 @click.command("list")
@@ -25,25 +28,47 @@ def list_messages(*, select: dict[str, Any], limit: int | None, as_json: bool, f
     Of a message with many recipients some are listed. With --json it is a list of objects, one a line.
     """
     request = {"do": "list", "select": select, "limit": limit}
-    if as_json:
-        _list_as_json(file, request)
-        return
-    listing = Listing(click.echo)
-    done = ask(file, request, lambda part: listing.add(part["message"]))
-    listing.end(done)
+    with _uncollected():
+        if as_json:
+            _list_as_json(file, request)
+            return
+        listing = Listing(click.echo)
+        done = ask(file, request, lambda part: listing.add(part["message"]))
+        listing.end(done)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no garbage that refers to itself: a list has none, and it took a third of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _list_as_json(file: Path | None, request: dict[str, Any]) -> None:
-    """One object a line, as they come: a queue may be larger than memory."""
-    separator = "[\n"
+    """One object a line, block by block as they come: a queue may be larger than memory."""
+    lines: list[str] = []
+    begin = "[\n"
 
-    def echo(part: dict[str, Any]) -> None:
-        nonlocal separator
-        click.echo(separator + json.dumps(part["message"]), nl=False)
-        separator = ",\n"
+    def echo() -> None:
+        nonlocal begin
+        click.echo(begin + ",\n".join(lines), nl=False)
+        lines.clear()
+        begin = ",\n"
 
-    ask(file, request, echo)
-    click.echo("[]" if separator == "[\n" else "\n]")
+    def add(part: dict[str, Any]) -> None:
+        lines.append(json.dumps(part["message"]))
+        if len(lines) >= BLOCK:
+            echo()
+
+    ask(file, request, add)
+    if lines:
+        echo()
+    click.echo("[]" if begin == "[\n" else "\n]")
 
 
 @click.command("show")

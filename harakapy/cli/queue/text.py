@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-from harakapy.cli.table import format_table
+from harakapy.cli.table import format_cells, format_table
 from harakapy.config.quantity import format_duration
 
 BLOCK = 200
@@ -17,7 +18,7 @@ BLOCK = 200
 MAX_ERROR = 60
 """Characters of the last reply in a list; `show` has all of it."""
 
-COLUMNS = ("id", "age", "size", "sender", "recipient", "state", "tries", "next", "error")
+HEAD = ("ID", "AGE", "SIZE", "SENDER", "RECIPIENT", "STATE", "TRIES", "NEXT", "ERROR")
 
 
 class Listing:
@@ -25,7 +26,7 @@ class Listing:
 
     def __init__(self, echo: Callable[[str], None]) -> None:
         self._echo = echo
-        self._rows: list[dict[str, object]] = []
+        self._rows: list[tuple[str, ...]] = []
         self._has_head = False
 
     def add(self, message: dict[str, Any]) -> None:
@@ -43,32 +44,32 @@ class Listing:
         self._echo(f"{_sum(done)}{more}")
 
     def _print(self) -> None:
-        table = format_table(self._rows, COLUMNS)
+        table = format_cells([HEAD, *self._rows])
         self._echo(table.partition("\n")[2] if self._has_head else table)
         self._rows, self._has_head = [], True
 
 
-def _rows(message: dict[str, Any]) -> Iterator[dict[str, object]]:
+def _rows(message: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The cells of `HEAD` for each recipient: of a hundred thousand, so there is no dictionary for each."""
     deliveries = message["deliveries"]
+    name, age = _safe(message["id"]), _duration(message["age_s"])
+    size, sender = str(message["size"]), f"<{_safe(message['sender'])}>"
     for delivery in deliveries:
-        yield {
-            "id": _safe(message["id"]),
-            "age": _duration(message["age_s"]),
-            "size": message["size"],
-            "sender": f"<{_safe(message['sender'])}>",
-            "recipient": _safe(delivery["recipient"]),
-            "state": "trying" if delivery["is_worked_on"] else delivery["state"],
-            "tries": delivery["attempts"],
-            "next": _duration(delivery["due_in_s"]) if delivery["state"] == "waiting" else None,
-            "error": _safe(delivery["error"] or "")[:MAX_ERROR] or None,
-        }
+        state = delivery["state"]
+        yield (
+            name,
+            age,
+            size,
+            sender,
+            _safe(delivery["recipient"]),
+            "trying" if delivery["is_worked_on"] else state,
+            str(delivery["attempts"]),
+            _duration(delivery["due_in_s"]) if state == "waiting" else "-",
+            _safe(delivery["error"] or "")[:MAX_ERROR] or "-",
+        )
     more = message["recipients"] - len(deliveries)
     if more:
-        yield {
-            **dict.fromkeys(COLUMNS, ""),
-            "id": _safe(message["id"]),
-            "recipient": f"... and {more:,} more",
-        }
+        yield (name, "", "", "", f"... and {more:,} more", "", "", "", "")
 
 
 def message_text(message: dict[str, Any]) -> str:
@@ -150,8 +151,13 @@ def _duration(seconds: float) -> str:
     """A duration to two units at most, as nobody wants to know more."""
     for unit in (86400, 3600, 60):
         if seconds >= 10 * unit:
-            return format_duration(seconds // unit * unit)
-    return format_duration(int(seconds))
+            return _whole(int(seconds // unit * unit))
+    return _whole(int(seconds))
+
+
+@lru_cache(maxsize=4096)  # a list says the same few again and again
+def _whole(seconds: int) -> str:
+    return format_duration(seconds)
 
 
 def _time(when: float) -> str:
