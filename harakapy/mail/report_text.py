@@ -76,7 +76,7 @@ _SUMMARIES: Final = {
     "tried again for them.",
     Action.DELAYED: "Your message could not be delivered yet to those listed below. You need not do "
     "anything: it is tried again until the time given, and you are told if that fails.",
-    Action.RELAYED: "Your message was passed on to hosts that do not report what becomes of it.",
+    Action.RELAYED: "Your message was passed on to other hosts, which may not report what becomes of it.",
     Action.DELIVERED: "Your message was delivered, as you asked to be told.",
 }
 FOR_POSTMASTER: Final = {

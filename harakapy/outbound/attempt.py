@@ -36,7 +36,8 @@ class Answer:
     ``reply`` is the host's, None if it gave none; then ``text`` tells what happened, in words that are safe
     to print, and ``status`` what is known about it: its class says whether that is permanent. ``host`` names
     who answered: its name and address, such as ``mx.example.com[192.0.2.1]``; ``""`` if nobody did.
-    ``is_dsn_passed_on`` says that the host took over the duty to report (RFC 3461 5.2.2).
+    ``is_dsn_passed_on`` says that the host took over the duty to report (RFC 3461 5.2.2), and
+    ``is_time_passed_on`` the time limit of DELIVERBY (RFC 2852 4).
     """
 
     phase: Phase
@@ -45,6 +46,7 @@ class Answer:
     status: EnhancedStatus | None = None
     host: str = ""
     is_dsn_passed_on: bool = False
+    is_time_passed_on: bool = False
 
     @property
     def is_delivered(self) -> bool:

@@ -15,7 +15,7 @@ from harakapy.outbound.courier import Ending
 from harakapy.outbound.failure import Action
 from harakapy.outbound.hmail import Bounce, Deferral, Handover, HMail
 from harakapy.outbound.hop import Protocol
-from harakapy.outbound.reports import wants
+from harakapy.outbound.reports import wants, wants_relay
 from harakapy.outbound.retry import Lifetime, RetrySchedule
 from harakapy.outbound.route import Route
 from harakapy.queue import (
@@ -111,9 +111,13 @@ class Conclusion:
         self, request: DeliveryRequest, delivery: Delivery, ending: Ending, now: float
     ) -> float | None:
         """When the sender is told of a success; None if it did not ask, or the next hop is to tell."""
-        if delivery.recipient.params.notify is None or ending.answer.is_dsn_passed_on:
+        message, recipient, answer = request.message, delivery.recipient, ending.answer
+        by = message.params.by
+        if message.mail_from.is_null or (recipient.params.notify is None and by is None):
             return None
-        is_wanted = wants(request.message, delivery.recipient, Reported.RELAYED)
+        is_wanted = not answer.is_dsn_passed_on and wants(message, recipient, Reported.RELAYED)
+        if not is_wanted and not _mailbox_server(ending):
+            is_wanted = wants_relay(by, recipient, is_time_passed_on=answer.is_time_passed_on)
         return self._report_at(now) if is_wanted else None
 
     async def _deferred(

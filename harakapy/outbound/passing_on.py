@@ -29,7 +29,8 @@ from harakapy.outbound.attempt import Answer, Phase
 from harakapy.outbound.courier import Ending
 from harakapy.outbound.enqueue import envelope_of
 from harakapy.outbound.failure import Scope, judge
-from harakapy.outbound.hop import NextHop
+from harakapy.outbound.hop import NextHop, Protocol
+from harakapy.outbound.reports import wants_relay
 from harakapy.queue import StoreError, StoreFull
 from harakapy.smtp import Address
 from harakapy.smtp.parameters import Notify
@@ -209,10 +210,16 @@ def _parts(trials: Sequence[_Trial], envelope: Envelope) -> list[Part]:
 
 
 def _is_report_due(recipient: Recipient, ending: Ending | None, envelope: Envelope) -> bool:
-    """Whether we are the ones to report a success (RFC 3461 5.2.2)."""
-    if ending is None or ending.answer.is_dsn_passed_on or envelope.mail_from.is_null:
+    """Whether we are to report a success (RFC 3461 5.2.2), or that it was relayed (RFC 2852 4.1.4)."""
+    if ending is None or envelope.mail_from.is_null:
         return False
-    return Notify.SUCCESS in recipient.notify
+    answer, target = ending.answer, ending.target
+    if Notify.SUCCESS in recipient.notify and not answer.is_dsn_passed_on:
+        return True
+    is_final = target is not None and target.hop.protocol is Protocol.LMTP
+    return not is_final and wants_relay(
+        envelope.params.by, recipient, is_time_passed_on=answer.is_time_passed_on
+    )
 
 
 # The answer to the client.

@@ -46,9 +46,9 @@ from harakapy.queue import (
     StoreError,
 )
 from harakapy.smtp.address import NULL_PATH, Address
-from harakapy.smtp.parameters import Body, MailParameters, Notify, Ret
+from harakapy.smtp.parameters import Body, DeliverBy, MailParameters, Notify, Ret
 
-__all__ = ["Reporter", "Submit", "is_lmtp", "wants"]
+__all__ = ["Reporter", "Submit", "is_lmtp", "wants", "wants_relay"]
 
 BATCH: Final = 20
 """Messages reported on in one go. Picked: small enough to be done long before the lease ends."""
@@ -95,6 +95,17 @@ def wants(message: QueuedMessage, recipient: Recipient, action: Action) -> bool:
     if message.mail_from.is_null:
         return action is Action.FAILED
     return _NOTIFY[action] in recipient.notify
+
+
+def wants_relay(by: DeliverBy | None, recipient: Recipient, *, is_time_passed_on: bool) -> bool:
+    """Whether DELIVERBY makes it our duty to report that mail was relayed, unless NOTIFY says NEVER.
+
+    Where its sender wants to trace it, each time (RFC 2852 4.1.4); and where it wants to hear when its time
+    is over, and the next host does not know DELIVERBY: nobody will tell it then (RFC 2852 4.1.4.2).
+    """
+    if by is None or Notify.NEVER in recipient.notify:
+        return False
+    return by.trace or (by.mode == "N" and not is_time_passed_on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,11 +248,10 @@ class Reporter:
 
     def _fates(self, request: DeliveryRequest) -> Iterable[Fate]:
         for delivery in request.deliveries:
-            action = Action.FAILED
-            if delivery.state is State.DELIVERED:
-                action = Action.DELIVERED if is_lmtp(delivery) else Action.RELAYED
-            if wants(request.message, delivery.recipient, action):
-                yield _fate(delivery, action)
+            if delivery.state is State.DELIVERED:  # of which only is kept what is to be reported
+                yield _fate(delivery, Action.DELIVERED if is_lmtp(delivery) else Action.RELAYED)
+            elif wants(request.message, delivery.recipient, Action.FAILED):
+                yield _fate(delivery, Action.FAILED)
 
     async def _send(self, plan: _Plan, now: float) -> None:
         """Compose a report and store it."""

@@ -217,7 +217,13 @@ class Transaction:
         is_dsn_passed_on = wire.protocol.capabilities.dsn
         for _ in self._accepted or (None,):
             replied = await wire.replied(Phase.DOT, wire.timeouts.dot_s)
-            answer = Answer(Phase.DOT, replied.reply, host=wire.host, is_dsn_passed_on=is_dsn_passed_on)
+            answer = Answer(
+                Phase.DOT,
+                replied.reply,
+                host=wire.host,
+                is_dsn_passed_on=is_dsn_passed_on,
+                is_time_passed_on=self._mail.params.by is not None,
+            )
             if replied.recipient is None:  # for all
                 self.fail(answer)
                 break

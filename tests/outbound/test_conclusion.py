@@ -36,6 +36,9 @@ S: 250 2.0.0 kept
 """
 
 
+FAILURE, NEVER = frozenset({Notify.FAILURE}), frozenset({Notify.NEVER})
+
+
 async def put(
     server: Server, *, params: MailParameters | None = None, notify: frozenset[Notify] | None = None
 ) -> None:
@@ -69,6 +72,39 @@ async def test_a_sender_hears_of_success_if_it_asked_and_nobody_else_tells(
         relay = {"relay_host": f"{scheme}://127.0.0.1:{host.port}", "reports": {"collect": 0}}
         async with sending(tmp_path, relaying, outbound=relay) as server:
             await put(server, notify=notify)
+            with trio.fail_after(5):
+                while not relaying.handed_over or len(relaying.stored) <= len(told):  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+    assert [action for action, _ in actions(relaying)] == told
+
+
+@pytest.mark.parametrize(
+    ("scheme", "offered", "by", "notify", "told"),
+    [
+        ("smtp", "S: 250-DELIVERBY", DeliverBy(900, "R", trace=True), None, ["relayed"]),
+        ("smtp", "S: 250-DELIVERBY", DeliverBy(900, "N", trace=True), FAILURE, ["relayed"]),
+        ("smtp", "S: 250-DELIVERBY", DeliverBy(900, "N", trace=True), NEVER, []),
+        ("smtp", "S: 250-DELIVERBY", DeliverBy(900, "N"), None, []),  # the next hop tells
+        ("smtp", "", DeliverBy(900, "N"), None, ["relayed"]),  # nobody will tell
+        ("smtp", "", DeliverBy(900, "N"), NEVER, []),
+        ("lmtp", "", DeliverBy(900, "N", trace=True), None, []),  # it is there
+    ],
+)
+async def test_a_sender_with_a_time_limit_hears_that_mail_was_relayed(
+    tmp_path: Path,
+    scheme: str,
+    offered: str,
+    by: DeliverBy,
+    notify: frozenset[Notify] | None,
+    told: list[str],
+) -> None:
+    relaying = Relaying(back=NOWHERE)
+    script = TAKES.format(hello="LHLO" if scheme == "lmtp" else "EHLO", dsn=offered)
+    async with playing(script) as host:
+        relay = {"relay_host": f"{scheme}://127.0.0.1:{host.port}", "reports": {"collect": 0}}
+        async with sending(tmp_path, relaying, outbound=relay) as server:
+            await put(server, params=MailParameters(by=by), notify=notify)
             with trio.fail_after(5):
                 while not relaying.handed_over or len(relaying.stored) <= len(told):  # noqa: ASYNC110
                     await trio.sleep(0.01)
