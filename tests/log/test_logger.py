@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-import structlog
 
 from harakapy.log import (
     SILENT,
@@ -59,11 +58,13 @@ def test_bound_fields_come_first_and_are_kept_apart(log: Logger, written: Writte
     transaction.info("queued", size=3)
     connection.info("closed", ip="changed")
     transaction.unbind("ip").info("other")
+    transaction.new(plugin="relay").info("new")
     log.info("start")
     assert written() == [
         "INFO  [4F1B.1] queued ip=192.0.2.1 size=3",
         "INFO  [4F1B] closed ip=changed",
         "INFO  [4F1B.1] other",
+        "INFO  [-] new plugin=relay",
         "INFO  [-] start",
     ]
 
@@ -123,31 +124,6 @@ def test_exception_given_or_being_handled_is_shown(log: Logger, written: Written
 def test_no_exception_shows_no_traceback(log: Logger, written: Written, nothing: object) -> None:
     log.crit("plugin failed", exc_info=nothing)
     assert written() == ["CRIT  [-] plugin failed"]
-
-
-def test_processors_of_structlog_change_and_drop_records(stream: io.BytesIO, written: Written) -> None:
-    def redact(_logger: object, name: str, entry: Any) -> Any:
-        assert name == "info"
-        if entry["event"] == "drop":
-            raise structlog.DropEvent
-        if "password" in entry:
-            entry["password"] = "***"
-        return entry
-
-    def fail(_logger: object, _name: str, entry: Any) -> Any:
-        if "password" not in entry:
-            raise RuntimeError("no password")
-        return entry
-
-    output = Output(Sink(StreamTarget(stream)), TextRenderer(timestamps=False))
-    log = make_logger(output, processors=[redact, fail], plugin="auth").bind(user="u")
-    log.info("login", password="geheim")
-    log.info("drop")
-    log.info("broken")
-    assert written() == [
-        "INFO  [-] login plugin=auth user=u password=***",
-        'INFO  [-] broken plugin=auth user=u processor_error="no password"',
-    ]
 
 
 def test_log_file_is_opened_and_closed(tmp_path: Path) -> None:
