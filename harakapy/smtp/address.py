@@ -54,12 +54,15 @@ Two hyphens in a row are left to the slow road: they may announce an A-label."""
 UNSAFE_CHARACTERS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What no command may contain: C0, DEL and C1 controls, Unicode's line ends, and surrogates."""
 
-_ATEXT = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\u0080-\U0010ffff]"
+# Sets that take all beyond ASCII say which ASCII they do not take: written the other way round, each of them
+# needs 9 ms to be compiled, which is when the server starts.
+_ATEXT = r'[^\x00- "(),.:;<>@\[\\\]\x7f]'
 _DOT_STRING = re.compile(rf"{_ATEXT}++(?:\.{_ATEXT}++)*+")
-_QUOTED_STRING = re.compile(r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*+"')
+_QUOTED_STRING = re.compile(r'"(?:[^\x00-\x1f"\\\x7f]|\\[ -~])*+"')
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _NEEDS_QUOTED_PAIR = re.compile(r'(["\\])')
-_LABEL = re.compile(r"[a-z0-9_\u0080-\U0010ffff](?:[a-z0-9_\-\u0080-\U0010ffff]*[a-z0-9_\u0080-\U0010ffff])?")
+_LETTER = r"[^\x00-/:-^`{-\x7f]"  # a lower-case one, a digit, an underscore, and all beyond ASCII
+_LABEL = re.compile(rf"{_LETTER}(?:[^\x00-,./:-^`{{-\x7f]*{_LETTER})?")  # with hyphens inside
 _SOURCE_ROUTE = re.compile(r"@([^:]*+):")
 _NOT_IN_DOMAINS = "the domain has characters that do not occur in domains"  # RFC 5891 4.1, RFC 5892 2.2
 _JOINERS = {0x200C: None, 0x200D: None}  # not printable, yet Persian and Indic labels need them (RFC 5892 A)

@@ -36,7 +36,7 @@ _NOT_XCHAR = re.compile(rb"[^!-*,-<>-~]")
 
 _EMBEDDED_CHARACTER = r"\\x\{(10[0-9A-Fa-f]{4}|[0-9A-Fa-f]{1,5})\}"  # RFC 6533 3
 _EMBEDDED = re.compile(_EMBEDDED_CHARACTER)
-_UTF8_ADDRESS = re.compile(rf"(?:[!-*,-<>-\[\]-~\u0080-\U0010ffff]|{_EMBEDDED_CHARACTER})*+")
+_UTF8_ADDRESS = re.compile(rf"(?:[^\x00- +=\\\x7f]|{_EMBEDDED_CHARACTER})*+")
 _NOT_QCHAR = re.compile(r"[^!-*,-<>-\[\]-~]")
 
 _ATOM = re.compile(r"[a-z0-9!#$%&'*+\-/?^_`{|}~]++")

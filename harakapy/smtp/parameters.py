@@ -46,7 +46,7 @@ __all__ = [
 
 _MAX_AUTH = 500  # characters as sent (RFC 4954 4)
 
-_WORD = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*+)(?:=([!-<>-~\u0080-\U0010ffff]++))?")
+_WORD = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*+)(?:=([^\x00- =\x7f]++))?")
 _NUMBER = re.compile(r"[0-9]{1,20}")  # RFC 1870 4
 _HOLD_FOR = re.compile(r"[1-9][0-9]{0,8}")  # RFC 4865 3
 _PRIORITY = re.compile(r"-?[1-9]|0")  # RFC 6710 4
