@@ -9,7 +9,6 @@ import click
 from harakapy.cli.configuration import DEFAULT_FILE, own_mail, told_errors
 from harakapy.config.place import local_host_name
 from harakapy.config.reference import example_toml
-from harakapy.net.tls import make_self_signed
 
 PLUGIN_FILE = Path("plugins/moved.py")
 TLS_FOLDER = Path("tls")
@@ -56,6 +55,8 @@ def command(directory: Path, *, self_signed: bool) -> None:
         )
     with told_errors():
         if self_signed:
+            from harakapy.net.tls.self_signed import make_self_signed  # cryptography is slow to import
+
             pair = make_self_signed(hostname, directory / TLS_FOLDER)
             click.echo(f"wrote {pair.certificate_file} and {pair.key_file}")
         for file, text in files.items():

@@ -27,8 +27,8 @@ from harakapy.net.tls import (
     ClientCertificates,
     TlsPolicy,
     find_pairs,
-    make_self_signed,
 )
+from harakapy.net.tls.self_signed import make_self_signed
 
 from .tls_peers import CA, MX, RSA, Reports, client_context, names_shown, replace, session, write_pair
 

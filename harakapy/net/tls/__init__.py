@@ -3,7 +3,6 @@
 from harakapy.net.tls.certificate import Certificate, CertificateError, CertificatePair, find_pairs
 from harakapy.net.tls.handshake import accept_tls, connect_tls
 from harakapy.net.tls.policy import MODERN_CIPHERS, ClientCertificates, TlsPolicy
-from harakapy.net.tls.self_signed import make_self_signed
 from harakapy.net.tls.state import PeerCertificate, TlsState
 from harakapy.net.tls.store import CertificateStore
 from harakapy.net.tls.stream import (
@@ -32,5 +31,4 @@ __all__ = [
     "accept_tls",
     "connect_tls",
     "find_pairs",
-    "make_self_signed",
 ]

@@ -9,17 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
 __all__ = [
     "Certificate",
     "CertificateError",
     "CertificatePair",
     "FileStamp",
-    "end_point_binding",
     "find_pairs",
     "load_certificate",
     "stamp",
@@ -31,13 +25,6 @@ _KEY_SUFFIX: Final = ".key"
 _ACME_CERTIFICATE: Final = "fullchain.pem"
 _ACME_KEY: Final = "privkey.pem"
 _PRIVATE_KEY_MARK: Final = b"PRIVATE KEY-----"
-# What the parser raises for what it cannot read or does not know.
-_UNREADABLE: Final = (
-    ValueError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)
 
 FileStamp = tuple[int, int, int] | None
 """What changes when a file is written or replaced: time, inode, size; None if the file cannot be seen."""
@@ -96,16 +83,17 @@ def load_certificate(pair: CertificatePair) -> Certificate:
 
     Raises CertificateError: a file cannot be read, is no PEM, the key is encrypted or another certificate's.
     """
+    from harakapy.net.tls.leaf import read_leaf  # not before there is a certificate: see there
+
     stamps = pair.stamps()  # before reading: what changes while we read will look changed the next time
     try:
-        leaf = x509.load_pem_x509_certificates(pair.certificate_file.read_bytes())[0]
-        names, key_type, binding = _names(leaf), _key_type(leaf), end_point_binding(leaf)
+        leaf = read_leaf(pair.certificate_file.read_bytes())
     except OSError as cause:
         raise CertificateError(pair.certificate_file, str(cause.strerror)) from cause
-    except _UNREADABLE as cause:
+    except ValueError as cause:
         raise CertificateError(pair.certificate_file, "is no PEM certificate that can be read") from cause
     add_to_context(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), pair)
-    return Certificate(pair, stamps, names, key_type, leaf.not_valid_after_utc, binding)
+    return Certificate(pair, stamps, leaf.names, leaf.key_type, leaf.not_after, leaf.end_point_binding)
 
 
 def add_to_context(context: ssl.SSLContext, pair: CertificatePair) -> None:
@@ -130,35 +118,6 @@ _REASONS: Final[Mapping[str | None, str]] = {
     "EE_KEY_TOO_SMALL": "is too short to be safe",
     "CA_MD_TOO_WEAK": "belongs to a certificate with a broken signature algorithm",
 }
-
-
-def _names(leaf: x509.Certificate) -> tuple[str, ...]:
-    """The DNS names of a certificate; the common name only if it has none, as was usual long ago."""
-    try:
-        extension = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        names = extension.value.get_values_for_type(x509.DNSName)
-    except x509.ExtensionNotFound:
-        names = []
-    if not names:
-        attributes = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        names = [str(attribute.value) for attribute in attributes]
-    return tuple(dict.fromkeys(name.lower().rstrip(".") for name in names))
-
-
-def _key_type(leaf: x509.Certificate) -> str:
-    key = leaf.public_key()
-    if isinstance(key, rsa.RSAPublicKey):
-        return "RSA"
-    return "EC" if isinstance(key, ec.EllipticCurvePublicKey) else "other"
-
-
-def end_point_binding(leaf: x509.Certificate) -> bytes:
-    """The hash of a certificate for ``tls-server-end-point`` (RFC 5929 4.1); b"" if none is defined."""
-    algorithm = leaf.signature_hash_algorithm
-    if algorithm is None:  # EdDSA signs without a hash
-        return b""
-    is_broken = isinstance(algorithm, hashes.MD5 | hashes.SHA1)
-    return leaf.fingerprint(hashes.SHA256() if is_broken else algorithm)
 
 
 def find_pairs(directory: Path) -> Iterator[CertificatePair]:

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
-from cryptography import x509
-
-from harakapy.net.tls.certificate import end_point_binding
 from harakapy.net.tls.store import ServerSslObject
 
 __all__ = ["PeerCertificate", "TlsState"]
@@ -98,10 +95,9 @@ def _channel_bindings(
 
 
 def _peer_end_point(der: bytes | None) -> tuple[bytes, ...]:
-    try:
-        binding = b"" if der is None else end_point_binding(x509.load_der_x509_certificate(der))
-    except ValueError:  # OpenSSL could read it, and the other parser is stricter
-        return ()
+    from harakapy.net.tls.leaf import binding_of_der  # not before there is a certificate: see there
+
+    binding = b"" if der is None else binding_of_der(der)
     return (binding,) if binding else ()
 
 
