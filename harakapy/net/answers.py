@@ -1,10 +1,13 @@
 """What comes of a question to DNS, good or bad, and the memory of it."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from dns.rdata import Rdata
+if TYPE_CHECKING:
+    from dns.rdata import Rdata
 
 # A day: a record that changes in spite of a longer TTL should not need a restart of the mail server.
 MAX_TTL_S: Final = 86400.0

@@ -14,7 +14,8 @@ from harakapy.net import (
     TemporaryDnsError,
 )
 from harakapy.net.answers import FAILURE_TTL_S, MAX_TTL_S
-from harakapy.net.resolver import MAX_RECORDS, TIMEOUT_S
+from harakapy.net.resolver import TIMEOUT_S
+from harakapy.net.stub import MAX_RECORDS
 from harakapy.testing import FakeDns
 
 
