@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import version
 
 import click
 
@@ -39,7 +38,7 @@ class _LazyGroup(click.Group):
 
 
 @click.command(cls=_LazyGroup)
-@click.version_option(version("harakapy"), message="harakapy %(version)s")
+@click.version_option(package_name="harakapy", message="harakapy %(version)s")
 def main() -> None:
     """harakapy: an extensible mail transfer agent.
 
