@@ -20,7 +20,9 @@ M = TypeVar("M", bound=BaseModel)
 class Section(BaseModel):
     """A table of settings: it does not change, and it knows all its keys. For plugins' models too."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A section is a part of `Settings`, whose validator has one for each of its parts: a validator of its own
+    # would be built at every start and used in tests only.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 def validated(
