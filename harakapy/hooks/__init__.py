@@ -5,6 +5,7 @@ from harakapy.hooks.discovery import (
     GROUP,
     InstalledPlugin,
     PluginNotFound,
+    announced_plugins,
     find_plugin,
     installed_plugins,
     plugin_name,
@@ -39,6 +40,6 @@ __all__ = [
     "GROUP", "HOOK_NEXT", "NEXT_HOOK", "OK", "Action", "Chain", "HookFault", "HookSpec", "Hooks",
     "IllegalAnswer", "InstalledPlugin", "Kind", "Link", "Notes", "OnError", "OnFault", "Plugin",
     "PluginConfig", "PluginNotFound", "PluginOptions", "PluginResults", "RegistrationError", "Registry",
-    "Results", "Role", "Subject", "Verdict", "find_plugin", "hook_specs", "hookimpl", "installed_plugins",
-    "plugin_name",
+    "Results", "Role", "Subject", "Verdict", "announced_plugins", "find_plugin", "hook_specs",
+    "hookimpl", "installed_plugins", "plugin_name",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ import importlib.util
 import re
 import sys
 from dataclasses import dataclass
+from importlib.metadata import EntryPoints
 from pathlib import Path
 from types import ModuleType
 
@@ -50,28 +51,33 @@ def installed_plugins() -> list[InstalledPlugin]:
             point.dist.name if point.dist else "",
             point.dist.version if point.dist else "",
         )
-        for point in importlib.metadata.entry_points(group=GROUP)
+        for point in announced_plugins()
     )
     return sorted(set(found), key=lambda plugin: (plugin.name, plugin.package))
 
 
-def find_plugin(name: str, directory: Path) -> tuple[str, object]:
+def announced_plugins() -> EntryPoints:
+    """The entry points of all plugins. To find them, a file of each installed package is read."""
+    return importlib.metadata.entry_points(group=GROUP)
+
+
+def find_plugin(name: str, directory: Path, announced: EntryPoints | None = None) -> tuple[str, object]:
     """Import what an item of the ``plugins`` list names.
 
-    Gives the plugin's short name, which its settings table goes by, and the module, class or object. The
-    item is the name of an entry point, ``package.module:Object``, or the path of a Python file, relative to
-    ``directory``. Raises PluginNotFound.
+    ``announced`` are the `announced_plugins`, for who looks for several. Gives the plugin's short name, which
+    its settings table goes by, and the module, class or object. The item is the name of an entry point,
+    ``package.module:Object``, or the path of a Python file, relative to ``directory``. Raises PluginNotFound.
     """
     if name.endswith(".py"):
         return Path(name).stem, _from_file(name, directory)
     if ":" in name:
         found = _from_module(name)
         return plugin_name(found), found
-    return name, _from_entry_point(name)
+    return name, _from_entry_point(name, announced_plugins() if announced is None else announced)
 
 
-def _from_entry_point(name: str) -> object:
-    points = {point.value: point for point in importlib.metadata.entry_points(group=GROUP, name=name)}
+def _from_entry_point(name: str, announced: EntryPoints) -> object:
+    points = {point.value: point for point in announced.select(name=name)}
     if not points:
         raise PluginNotFound(name, _not_installed(name))
     if len(points) > 1:

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from harakapy.config import ConfigError, Problem, Settings, near_names
-from harakapy.hooks import OnError, Plugin, PluginNotFound, PluginOptions, find_plugin, plugin_name
+from harakapy.hooks import (
+    OnError,
+    Plugin,
+    PluginNotFound,
+    PluginOptions,
+    announced_plugins,
+    find_plugin,
+    plugin_name,
+)
 
 GIVEN = "given by the program"
 """The source of a plugin that was handed over as an object."""
@@ -79,9 +87,10 @@ def _found(
     settings: Settings, given: Iterable[object], problems: list[Problem]
 ) -> Iterator[tuple[str, str, object]]:
     """(source, name, module or class or instance) of each plugin that can be imported."""
+    announced = announced_plugins() if settings.plugins else None
     for source in settings.plugins:
         try:
-            name, found = find_plugin(source, settings.directory)
+            name, found = find_plugin(source, settings.directory, announced)
         except PluginNotFound as error:
             problems.append(_problem(settings, "plugins", str(error)))
         else:
