@@ -10,6 +10,7 @@ import trio
 
 from harakapy.config import ConfigError, Settings
 from harakapy.log import LogFile, Sink
+from harakapy.process.late import import_late_in_thread
 from harakapy.process.notify import READY, STOPPING, notify, reloading
 from harakapy.process.server import Server
 
@@ -35,8 +36,11 @@ def run(
 
 
 def calm_collector() -> None:
-    """Set the garbage collector so that it leaves alone what is there to stay."""
-    gc.collect()
+    """Set the garbage collector so that it leaves alone what is there to stay.
+
+    Imports leave some thousand objects of garbage, which stay as well: to find them takes longer than to open
+    the queue, and somebody waits for us to be ready.
+    """
     gc.freeze()
     gc.enable()
     gc.set_threshold(GC_YOUNG_OBJECTS, 20, 100)
@@ -52,6 +56,7 @@ async def _run(server: Server, load: Callable[[], Settings], when_ready: Callabl
                 if when_ready is not None:
                     when_ready()
                 tell_manager(server, READY)
+                nursery.start_soon(import_late_in_thread)
                 await server.wait_stopped()
                 tell_manager(server, STOPPING)
         except Exception as error:  # noqa: BLE001  # raised again below, outside the nursery

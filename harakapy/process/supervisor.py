@@ -36,6 +36,7 @@ from harakapy.process.backoff import Backoff
 from harakapy.process.channel import News, Order
 from harakapy.process.crew import Crew, Worker
 from harakapy.process.handover import Handover
+from harakapy.process.late import import_late
 from harakapy.process.notify import READY, STOPPING, reloading
 from harakapy.process.part import Post, Role
 from harakapy.process.privileges import drop_privileges
@@ -130,6 +131,7 @@ class Supervisor:
             self._is_restart_refused = True
             self._log.crit("restart refused, the old workers go on, none in their place", problem=str(error))
             tell_manager(self._server, READY)
+        import_late()
         gc.disable()  # it would touch, and so copy, memory that workers share with us
         gc.collect()
         gc.freeze()
