@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Final, Self
 
 import trio
 
@@ -22,7 +23,7 @@ from harakapy.outbound.attempt import Answer, Phase
 from harakapy.outbound.clock import SteadyClock
 from harakapy.outbound.conclusion import Conclusion
 from harakapy.outbound.concurrency import Feedback
-from harakapy.outbound.courier import Courier, Ending
+from harakapy.outbound.courier import Courier, Ending, Source
 from harakapy.outbound.failure import judge, sum_up
 from harakapy.outbound.given_hops import NoNextHop, next_hops
 from harakapy.outbound.hmail import HMail
@@ -39,9 +40,26 @@ from harakapy.queue import (
 )
 from harakapy.smtp import Reply
 
-__all__ = ["Attempted", "Attempts", "OpenContent"]
+__all__ = ["Attempted", "Attempts", "OpenContent", "Stages"]
 
 OpenContent = Callable[[str], Awaitable[Content]]
+
+
+async def _at_once() -> None:
+    """There is room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Who wants to know how far an attempt has come.
+
+    ``routed`` is called when its way is known, ``answered`` is awaited when a host has answered, and returns
+    when there is room to go on.
+    """
+
+    routed: Callable[[], None] = lambda: None
+    answered: Callable[[], Awaitable[None]] = _at_once
+
 
 STORE_PAUSE_S: Final = 60.0
 """How long a delivery waits whose content could not be read just now. Picked."""
@@ -93,7 +111,11 @@ class Attempts:
         self._learn_route = learn_route
 
     async def make(
-        self, request: DeliveryRequest, open_content: OpenContent, scope: trio.CancelScope
+        self,
+        request: DeliveryRequest,
+        open_content: OpenContent,
+        scope: trio.CancelScope,
+        stages: Stages = Stages(),
     ) -> Attempted:
         """Make one attempt. Raises trio.Cancelled, and IllegalAnswer if the hooks are strict.
 
@@ -102,13 +124,13 @@ class Attempts:
         """
         hmail, moved_s = HMail.of(request, open_content), self._now.moved_s
         try:
-            return await self._make(hmail, request, open_content, scope, moved_s)
+            return await self._make(hmail, request, open_content, scope, stages, moved_s)
         except IllegalAnswer:
             raise
         except Exception as error:  # noqa: BLE001  # mail must outlive any defect of ours
             self._log.crit("delivery failed", uuid=request.message.id, error=str(error), exc_info=error)
         try:
-            attempted = await self._end(hmail, request, Route(failure=_DEFECT), scope, moved_s)
+            attempted = await self._end_without(hmail, request, Route(failure=_DEFECT), moved_s)
         except IllegalAnswer:
             raise
         except Exception as error:  # noqa: BLE001  # nor when the defect is in what comes after an attempt
@@ -141,6 +163,7 @@ class Attempts:
         request: DeliveryRequest,
         open_content: OpenContent,
         scope: trio.CancelScope,
+        stages: Stages,
         moved_s: float,
     ) -> Attempted:
         verdict = await self._hooks.send_email(hmail)
@@ -151,20 +174,21 @@ class Attempts:
             return Attempted(expired)
         route = await self._route(hmail, request)
         if route.failure is not None:
-            return await self._end(hmail, request, route, scope, moved_s)
+            return await self._end_without(hmail, request, route, moved_s)
         self._learn_route(request.deliveries[0].destination, route)
-        try:
-            content = await open_content(request.message.id)
-        except (
-            MessageNotFound,
-            ContentUnreadable,
-        ):  # removed meanwhile, or quarantined with a line in the log
-            return Attempted()
-        except StoreError as error:
-            self._log.error("content cannot be read now", uuid=request.message.id, problem=str(error))
-            return _put_off(request, self._now() + STORE_PAUSE_S)
-        with content:
-            return await self._end(hmail, request, route, scope, moved_s, content)
+        stages.routed()
+        with _Source(partial(open_content, request.message.id), stages) as source:
+            try:
+                endings = await self._courier.carry_from(
+                    source, request.envelope, route, deliver_by=request.message.deliver_by
+                )
+            except (MessageNotFound, ContentUnreadable):  # removed meanwhile, or quarantined with a log line
+                return Attempted()
+            except StoreError as error:
+                self._log.error("content cannot be read now", uuid=request.message.id, problem=str(error))
+                return _put_off(request, self._now() + STORE_PAUSE_S)
+            scope.shield = any(ending.is_delivered for ending in endings)
+            return await self._conclude(hmail, request, endings, route, moved_s)
 
     async def _put_off_by_plugin(self, hmail: HMail, request: DeliveryRequest, by_s: float) -> Attempted:
         """Make no attempt as long as a plugin wants, but not longer than the message is worth trying."""
@@ -174,27 +198,23 @@ class Attempts:
             return Attempted(await self._conclusion.given_up(hmail, request))
         return _put_off(request, due)
 
-    async def _end(
+    async def _end_without(
+        self, hmail: HMail, request: DeliveryRequest, route: Route, moved_s: float
+    ) -> Attempted:
+        """Conclude an attempt for which there is no way to go."""
+        answer = route.failure or _DEFECT
+        endings = [Ending(judge(answer, has_more_hosts=False), answer)] * len(request.deliveries)
+        return await self._conclude(hmail, request, endings, route, moved_s)
+
+    async def _conclude(
         self,
         hmail: HMail,
         request: DeliveryRequest,
+        endings: Sequence[Ending],
         route: Route,
-        scope: trio.CancelScope,
         moved_s: float,
-        content: Content | None = None,
     ) -> Attempted:
-        """Go the way, if there is one, and conclude what it came to.
-
-        ``moved_s`` is how far the clock had been moved when the attempt began.
-        """
-        if content is None or route.failure is not None:
-            answer = route.failure or _DEFECT
-            endings = [Ending(judge(answer, has_more_hosts=False), answer)] * len(request.deliveries)
-        else:
-            endings = await self._courier.carry(
-                request.envelope, content, route, deliver_by=request.message.deliver_by
-            )
-            scope.shield = any(ending.is_delivered for ending in endings)
+        """What the endings come to; ``moved_s``: how far the clock had been moved when the attempt began."""
         request = self._now.request_up_to_date(request, moved_s)
         if route.retry_at is not None:
             route = replace(route, retry_at=route.retry_at + self._now.moved_s - moved_s)
@@ -219,6 +239,28 @@ class Attempts:
             self._log.crit("no next hop", uuid=request.message.id, domain=first.domain, problem=str(error))
             return Route(failure=_UNKNOWN_HOP)
         return await self._router.route(first.domain, hops=hops, now=self._now())
+
+
+class _Source:
+    """The content of an attempt, opened when the first host has answered and there is room to go on."""
+
+    def __init__(self, open_content: Source, stages: Stages) -> None:
+        self._open_content = open_content
+        self._stages = stages
+        self._content: Content | None = None
+
+    async def __call__(self) -> Content:
+        if self._content is None:
+            await self._stages.answered()
+            self._content = await self._open_content()
+        return self._content
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        if self._content is not None:
+            self._content.close()
 
 
 _UNKNOWN_HOP: Final = Answer(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,7 +20,9 @@ from harakapy.outbound.route import Route
 from harakapy.outbound.terms import Terms, Timeouts
 from harakapy.outbound.tls_required import for_target, heed, lacks_tls, waived
 
-__all__ = ["Courier", "Ending"]
+__all__ = ["Courier", "Ending", "Source"]
+
+Source = Callable[[], Awaitable[Content]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,28 +69,39 @@ class Courier:
     async def carry(
         self, envelope: Envelope, content: Content, route: Route, *, deliver_by: float | None = None
     ) -> list[Ending]:
+        """As `carry_from`, with a content that is there already."""
+
+        async def there() -> Content:
+            return content
+
+        return await self.carry_from(there, envelope, route, deliver_by=deliver_by)
+
+    async def carry_from(
+        self, source: Source, envelope: Envelope, route: Route, *, deliver_by: float | None = None
+    ) -> list[Ending]:
         """Try one host after the other; how it ended for each recipient, in their order.
 
-        ``deliver_by`` is the end of DELIVERBY's time on the clock. Raises OSError or ValueError if the
-        content cannot be read, and nobody has answered yet.
+        ``source`` gives the content, each time there is a session to send it on: for a host that does not
+        answer none is read. What it raises is raised here. ``deliver_by`` is the end of DELIVERBY's time on
+        the clock. Raises OSError or ValueError if the content cannot be read, and nobody has answered yet.
         """
-        endings = await self._carry(envelope, content, route, deliver_by)
+        endings = await self._carry(envelope, source, route, deliver_by)
         if envelope.is_tls_required and envelope.mail_from.is_null:  # RFC 8689 5
             left = [index for index, ending in enumerate(endings) if lacks_tls(ending.answer)]
             if left:
                 part = self._part(waived(envelope), left, None)
                 is_all = len(left) == len(endings)
-                again = await self._carry_rest(part, content, route, deliver_by, is_all=is_all)
+                again = await self._carry_rest(part, source, route, deliver_by, is_all=is_all)
                 for index, ending in zip(left, again, strict=True):
                     endings[index] = ending
         return endings
 
     async def _carry_rest(
-        self, envelope: Envelope, content: Content, route: Route, deliver_by: float | None, *, is_all: bool
+        self, envelope: Envelope, source: Source, route: Route, deliver_by: float | None, *, is_all: bool
     ) -> list[Ending]:
         """The same for recipients who are left; unless they are all, the others have answers to be kept."""
         try:
-            return await self._carry(envelope, content, route, deliver_by)
+            return await self._carry(envelope, source, route, deliver_by)
         except OSError:
             if is_all:
                 raise
@@ -96,7 +109,7 @@ class Courier:
             return [nothing] * len(envelope.rcpt_to)
 
     async def _carry(
-        self, envelope: Envelope, content: Content, route: Route, deliver_by: float | None
+        self, envelope: Envelope, source: Source, route: Route, deliver_by: float | None
     ) -> list[Ending]:
         """The same for an envelope whose demands are to be met."""
         recipients = envelope.rcpt_to
@@ -111,7 +124,7 @@ class Courier:
         for place, target in enumerate(route.targets, start=1):
             has_more_hosts = place < len(route.targets)
             try:
-                judged = await self._try(target, envelope, content, waiting, limit, deliver_by)
+                judged = await self._try(target, envelope, source, waiting, limit, deliver_by)
             except OSError:
                 if not any(endings):
                     raise
@@ -135,7 +148,7 @@ class Courier:
         self,
         target: Target,
         envelope: Envelope,
-        content: Content,
+        source: Source,
         indices: Sequence[int],
         limit: int,
         deliver_by: float | None,
@@ -160,6 +173,7 @@ class Courier:
             was_kept = session.messages_sent > 0
             batch = indices[at : at + min(limit, session.max_recipients)]
             try:
+                content = await source()
                 answers = await session.deliver(self._part(envelope, batch, deliver_by), content)
             except OSError:
                 if not found:

@@ -73,7 +73,9 @@ class Hold(Enum):
     BLOCKED = "the destination failed, and is left alone for a while"
     RATE = "the rate of the destination is used up"
     CONNECTIONS = "as many deliveries are under way as the destination bears"
+    UNKNOWN = "nothing is known of it yet: the first delivery waits for its host"
     PROBES = "enough other destinations that failed are being tried again"
+    CALLS = "as many hosts that have not answered yet are waited for as are allowed"
     SHARE = "it has its share of the deliveries, and others wait"
     TOTAL = "as many deliveries are under way as are allowed in all"
     CLOSED = "no more deliveries are started"
@@ -101,13 +103,25 @@ class Standing:
 class Destination:
     """What the scheduler keeps for one site. Only the scheduler uses it."""
 
-    __slots__ = ("_requests", "concurrency", "name", "rate", "ring", "running", "serial", "timer", "waiting")
+    __slots__ = (
+        "_requests",
+        "concurrency",
+        "has_answered",
+        "name",
+        "rate",
+        "ring",
+        "running",
+        "serial",
+        "timer",
+        "waiting",
+    )
 
     def __init__(self, name: str, concurrency: Concurrency, rate: Rate | None) -> None:
         self.name = name
         self.concurrency = concurrency
         self.rate = RateLimit(rate) if rate else None
         self.running = 0
+        self.has_answered = False  # a host of it, ever
         self.waiting = 0  # recipients
         self.serial = 0
         self.ring: OrderedDict[Destination, None] | None = None  # where it stands in line
@@ -118,6 +132,16 @@ class Destination:
     def is_idle(self) -> bool:
         """Whether there is nothing to do for it."""
         return not (self._requests or self.running)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether no host of it has answered yet, and it has not failed either."""
+        return not (self.has_answered or self.concurrency.news)
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it failed, and nothing has succeeded since."""
+        return self.concurrency.is_suspect
 
     def free_at(self) -> float:
         """When time alone no longer holds it back."""

@@ -17,6 +17,7 @@ The file is long because all that is in hand, and what becomes of it, is in this
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -24,14 +25,14 @@ import trio
 from harakapy.hooks import IllegalAnswer
 from harakapy.log import Logger
 from harakapy.mail import Content
-from harakapy.outbound.attempts import Attempted, Attempts
+from harakapy.outbound.attempts import Attempted, Attempts, Stages
 from harakapy.outbound.clock import SteadyClock
 from harakapy.outbound.crew import Crew
 from harakapy.outbound.kept import KeptContents
 from harakapy.outbound.overdue import LOOK_S as OVERDUE_S
 from harakapy.outbound.overdue import Overdue
 from harakapy.outbound.reports import Reporter
-from harakapy.outbound.schedule import Schedule, Start
+from harakapy.outbound.schedule import Admission, Schedule, Start
 from harakapy.queue import (
     ClockSet,
     Deferred,
@@ -114,6 +115,7 @@ class Engine:
         self._nap = trio.CancelScope()
         self._has_more: set[str] = set()  # destinations of which the store has more than there was room for
         self._ended = trio.Event()
+        self._admitted: dict[Start, trio.Event] = {}  # whose hosts have answered, and that wait for room
 
     # What comes in.
 
@@ -198,7 +200,9 @@ class Engine:
 
     def _next_start(self) -> Start | None:
         """What may start now; None if nothing may, and then the alarm is set for when something may."""
-        found = self.schedule.next(trio.current_time())
+        while isinstance(found := self.schedule.next(trio.current_time()), Admission):
+            if (room := self._admitted.get(found.start)) is not None:  # else it was cancelled
+                room.set()
         if isinstance(found, Start):
             return found
         if found.until is not None and found.until < self._alarm.deadline:
@@ -223,7 +227,8 @@ class Engine:
 
     async def _deliver_one(self, start: Start, scope: trio.CancelScope) -> None:
         request, moved_s = start.request, self._now.moved_s
-        attempted = await self.attempts.make(request, self._open_content, scope)
+        stages = Stages(partial(self._heed_route, start), partial(self._wait_for_room, start))
+        attempted = await self.attempts.make(request, self._open_content, scope, stages)
         request = self._now.request_up_to_date(request, moved_s)
         self._kept.attempted(request.message.id)
         scope.shield = True
@@ -246,6 +251,24 @@ class Engine:
             self._has_more.discard(destination)
             self._woken.set()
         self._ended.set()
+
+    def _heed_route(self, start: Start) -> None:
+        """The hosts are known, and with them the site that this delivery is for."""
+        self.schedule.relocate(start, trio.current_time())
+        self._start_what_may()
+
+    async def _wait_for_room(self, start: Start) -> None:
+        """A host has answered: go on when there is room, which is mostly now."""
+        if not start.is_call:
+            return
+        room = self._admitted[start] = trio.Event()
+        try:
+            is_admitted = self.schedule.answered(start, trio.current_time())
+            self._start_what_may()  # more may go to that host, and another one may be called
+            if not is_admitted:
+                await room.wait()
+        finally:
+            del self._admitted[start]
 
     async def _write_down(
         self, request: DeliveryRequest, attempted: Attempted, scope: trio.CancelScope

@@ -10,14 +10,19 @@ it back is the end of one of its deliveries, or a timer. So a site in the line w
 starts as there are sites before it.
 
 That would not be fair by itself, because deliveries do not take the same time: forty sites that hang until
-they time out would end with all the room there is. Therefore:
+they time out would end with all the room there is. Therefore there are two kinds of room. To deliver needs
+memory, the processor and the disk; to wait for a host that has not answered needs a socket and next to
+nothing else. So a delivery to a site of which nothing is known, or which has failed, begins as a *call*: one
+for each site, under a limit of their own that is much larger. When the host answers (`answered`) the call
+takes its place among the deliveries, and waits for one if there is none (`Admission`); no others begin before
+it. A thousand hosts that hang thus hold up nobody, as long as there may be more calls than they are.
+
+What begins to hang although it is known takes room until it fails. Therefore:
 
 - While others are in the line, a site keeps to its share: the room divided by the sites that want some. One
   that has its share waits in a second line, which is served when the first is empty.
 - A tenth of the room is only for sites below their share. So a new one finds room at once.
-- Sites of which nothing has ended yet come behind those that are known to work, and leave a tenth of the room
-  to them. So these find room at once, too, while a thousand new ones hang.
-- Sites that failed and are tried again may have a quarter of the room together, one delivery each.
+- Sites that failed and are tried again may have a quarter of the calls together.
 
 Of a site with nothing to do the scheduler remembers what it learnt, until too many others came.
 
@@ -38,18 +43,21 @@ from harakapy.outbound.concurrency import Concurrency, Feedback
 from harakapy.outbound.destination import Destination, DestinationLimits, Hold, Standing
 from harakapy.queue.delivery import Delivery, DeliveryKey, DeliveryRequest
 
-__all__ = ["Schedule", "ScheduleLimits", "Start", "Wait"]
+__all__ = ["Admission", "Schedule", "ScheduleLimits", "Start", "Wait"]
 
 _DEFAULT: Final = DestinationLimits()
 
 _RESERVE: Final = 10
 """One part in so many is only for sites below their share. Picked: small, and never nothing."""
 _PROBES: Final = 4
-"""One part in so many is what sites that failed may have. Picked: most of the room is for those that work."""
+"""One part in so many of the calls is for sites that failed. Picked: most are for those that may be well."""
 _LOOKAHEAD: Final = 20
 """Recipients in hand for each delivery that may run: a claim for twenty is cheap beside twenty deliveries."""
 _ROOM_SHARE: Final = 4
-"""One part in so many of the free room is what one site may take: the last ones still find some."""
+"""One part in so many of the free room in hand is what one site may take: the last ones still find some."""
+_UNKNOWN_SHARE: Final = 50
+"""The same of a site that is unknown or suspect, of half of the room; of the other half, which but for a
+quarter is theirs too, one recipient each. So a thousand of them find room in hand, and leave some. Picked."""
 _IDLE: Final = 1000
 """Sites with nothing to do that are remembered: about a megabyte."""
 _BLOCKED: Final = 10 * _IDLE
@@ -64,7 +72,9 @@ class ScheduleLimits:
     """
 
     max_deliveries: int = 200
-    """Deliveries under way at a time."""
+    """Deliveries under way at a time, calls aside."""
+    max_calls: int = 2000
+    """Hosts that are waited for at a time of which nothing is known, or that failed: each is a socket."""
     max_waiting: int = 10_000
     """Recipients in hand that are not under way: the memory they need, some 30 MB."""
     pause_s: float = 60.0
@@ -73,14 +83,18 @@ class ScheduleLimits:
     """The longest pause: how late a destination that is well again is found out."""
 
     def __post_init__(self) -> None:
-        if min(self.max_deliveries, self.max_waiting) < 1 or not 1 <= self.pause_s <= self.max_pause_s:
+        least = min(self.max_deliveries, self.max_calls, self.max_waiting)
+        if least < 1 or not 1 <= self.pause_s <= self.max_pause_s:
             raise ValueError(f"nothing could ever be delivered under {self}")
 
 
 class Start:
-    """A delivery to begin now: try ``request``, and tell `Schedule.finished` how it ended."""
+    """A delivery to begin now: try ``request``, and tell `Schedule.finished` how it ended.
 
-    __slots__ = ("_destination", "_is_over", "_is_probe", "_news", "request")
+    When it ``is_call``, tell `Schedule.answered` before that as soon as a host has answered, if one does.
+    """
+
+    __slots__ = ("_destination", "_is_over", "_is_probe", "_news", "is_call", "request")
 
     def __init__(self, destination: Destination, request: DeliveryRequest) -> None:
         concurrency = destination.concurrency
@@ -89,6 +103,7 @@ class Start:
         self._news = concurrency.news
         self._is_probe = concurrency.is_suspect
         self._is_over = False
+        self.is_call = destination.is_unknown or destination.is_suspect
 
     @property
     def site(self) -> str:
@@ -102,6 +117,13 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Admission:
+    """A delivery whose host has answered, and for which there was no room, may go on now."""
+
+    start: Start
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing can start now. At ``until`` something may; None: not before the schedule is told more."""
 
@@ -109,6 +131,7 @@ class Wait:
 
 
 _WAIT_TO_BE_TOLD: Final = Wait(None)
+_NOBODY: Final[OrderedDict[Destination, None]] = OrderedDict()
 
 
 class Schedule:
@@ -135,8 +158,9 @@ class Schedule:
         self._keys: set[DeliveryKey] = set()
         self._running = 0
         self._waiting = 0
-        self._probes = 0
-        self._unknown_running = 0  # deliveries that began when nothing was known of their site
+        self._calls = 0  # of those running, the ones that wait for a host to answer
+        self._probes = 0  # of the calls, those to sites that failed
+        self._answered: OrderedDict[Start, None] = OrderedDict()  # calls whose hosts answered, without room
         self._active = 0  # sites that are not idle
         self._is_closed = False
         self._line: OrderedDict[Destination, None] = OrderedDict()
@@ -146,12 +170,17 @@ class Schedule:
         self._idle: OrderedDict[Destination, None] = OrderedDict()  # nothing to do, the longest first
         self._timers: list[tuple[float, int, Destination]] = []
         self._timer_serial = 0
-        self._was_probe = False  # the last start
+        self._was_probe = False  # the last call
 
     @property
     def running(self) -> int:
-        """Deliveries under way."""
+        """Deliveries under way, calls included."""
         return self._running
+
+    @property
+    def calls(self) -> int:
+        """Of these, how many wait for a host that has not answered."""
+        return self._calls
 
     @property
     def waiting(self) -> int:
@@ -178,10 +207,18 @@ class Schedule:
         if self._is_closed or free <= 0:
             return 0
         if site is None:
-            return min(_DEFAULT.initial * _LOOKAHEAD, free)
+            return self._unknown_room(_DEFAULT.initial)
         if site.concurrency.is_blocked(now):
             return 0
+        if site.is_unknown or site.is_suspect:
+            return self._unknown_room(site.concurrency.window) - site.waiting
         return min(site.concurrency.window * _LOOKAHEAD, free) - site.waiting
+
+    def _unknown_room(self, window: int) -> int:
+        quarter = self._limits.max_waiting // 4
+        free = self._limits.max_waiting - self._waiting - quarter
+        wanted = min(window * _LOOKAHEAD, (free - quarter) // _UNKNOWN_SHARE)
+        return max(wanted, 1) if free > 0 else 0
 
     def offer(self, request: DeliveryRequest, now: float) -> int:
         """Take a claimed request in hand; gives how many recipients that were.
@@ -198,19 +235,21 @@ class Schedule:
         self._keys.update(keys)
         self._waiting += len(keys)
         site = self._site(self._site_of(request.deliveries[0].destination))
-        if site.is_idle:
-            self._active += 1
-            self._idle.pop(site, None)
+        self._be_busy(site)
         site.push(request)
         if site.ring is None:
             self._line_up(site, now)
         return len(keys)
 
-    def next(self, now: float) -> Start | Wait:
-        """The next delivery to begin, or how long there is none."""
+    def next(self, now: float) -> Start | Admission | Wait:
+        """The next delivery to begin or to go on with, or how long there is none."""
         if self._timers:
             self._wake(now)
-        if self._running >= self._limits.max_deliveries or self._is_closed:
+        if self._is_full:
+            return _WAIT_TO_BE_TOLD
+        if self._answered:
+            return Admission(self._answered.popitem(last=False)[0])
+        if self._is_closed:
             return _WAIT_TO_BE_TOLD
         is_anyone_there = self._line or self._unknown or self._suspects or self._sated
         site = self._take(now) if is_anyone_there else None
@@ -219,13 +258,52 @@ class Schedule:
         start = Start(site, site.pop())
         self._waiting -= len(start.request.deliveries)
         self._running += 1
+        self._calls += start.is_call
         self._probes += start._is_probe
-        self._unknown_running += not start._news
         site.running += 1
         if site.rate is not None:
             site.rate.add(now)
         self._line_up(site, now)
         return start
+
+    def relocate(self, start: Start, now: float) -> None:
+        """Count a delivery, and what waits beside it, for the site that its destination has by now.
+
+        To be told when the hosts of a destination are known: else there would be a call to the destination
+        and one to its hosts, of all its messages that are in hand one after the other.
+        """
+        old, new = start._destination, self._site(self._site_of(start.destination))
+        if old is new:
+            return
+        self._be_busy(new)
+        start._destination, start._news = new, new.concurrency.news
+        old.running -= 1
+        new.running += 1
+        if new.rate is not None:
+            new.rate.add(now)
+        self._move(old, new)
+        self._come_back(new, now)
+        self._step_out(old, now)
+
+    def _move(self, old: Destination, new: Destination) -> None:
+        """Have what waits at one site and belongs to another one wait there."""
+        for request in old.clear():
+            belongs_there = self._site_of(request.deliveries[0].destination) == new.name
+            (new if belongs_there else old).push(request)
+
+    def answered(self, start: Start, now: float) -> bool:
+        """Take in that a host has answered a call; whether there is room to go on.
+
+        If there is none, `next` tells when, by an `Admission`; the host is there to wait for until then.
+        """
+        site = start._destination
+        if start.is_call:
+            self._hang_up(start)
+            site.has_answered = True
+            if self._answered or self._delivering > self._limits.max_deliveries:  # it counts itself by now
+                self._answered[start] = None
+            self._come_back(site, now)
+        return start not in self._answered
 
     def finished(self, start: Start, feedback: Feedback, now: float, *, until: float = 0.0) -> bool:
         """Take in how a delivery ended; gives whether its site is blocked: see `withdraw_beside`.
@@ -241,12 +319,19 @@ class Schedule:
         self._keys.difference_update([each.key for each in start.request.deliveries])
         self._running -= 1
         site.running -= 1
-        self._probes -= start._is_probe
-        self._unknown_running -= not start._news
+        self._hang_up(start)
+        self._answered.pop(start, None)
         self._come_back(site, now)
         if site.is_idle:
             self._rest(site, now)
         return site.concurrency.is_blocked(now)
+
+    def _hang_up(self, start: Start) -> None:
+        """A call is over, because a host has answered or because none has."""
+        if start.is_call:
+            start.is_call = False
+            self._calls -= 1
+            self._probes -= start._is_probe
 
     # What is done now and then.
 
@@ -335,17 +420,30 @@ class Schedule:
             return Hold.NOTHING
         if site.running >= site.concurrency.window:
             return Hold.CONNECTIONS
-        if site.concurrency.pauses and self._probes >= self._part(_PROBES):
-            return Hold.PROBES
+        if site.is_unknown or site.is_suspect:
+            return self._hold_of_call(site)
         return Hold.SHARE if site.running and site.running >= self._share() else None
+
+    def _hold_of_call(self, site: Destination) -> Hold | None:
+        if site.running and site.is_unknown:
+            return Hold.UNKNOWN
+        if site.is_suspect and self._probes >= max(1, self._limits.max_calls // _PROBES):
+            return Hold.PROBES
+        return Hold.CALLS if self._calls >= self._limits.max_calls else None
 
     def _common_hold(self) -> Hold:
         if self._is_closed:
             return Hold.CLOSED
-        return Hold.TOTAL if self._running >= self._limits.max_deliveries else Hold.NOTHING
+        return Hold.TOTAL if self._is_full or self._answered else Hold.NOTHING
 
-    def _part(self, divisor: int) -> int:
-        return max(1, self._limits.max_deliveries // divisor)
+    @property
+    def _is_full(self) -> bool:
+        return self._delivering >= self._limits.max_deliveries
+
+    @property
+    def _delivering(self) -> int:
+        """Deliveries that take room: neither calls nor without room."""
+        return self._running - self._calls - len(self._answered)
 
     def _reserve(self) -> int:
         return self._limits.max_deliveries // _RESERVE
@@ -362,8 +460,10 @@ class Schedule:
         hold = self._hold(site, now)
         if site.ring is None:
             self._place(site, hold)
-        elif (site.ring is self._sated and hold is not Hold.SHARE) or (
-            site.ring is self._unknown and site.concurrency.news
+        elif (
+            (site.ring is self._sated and hold is not Hold.SHARE)
+            or (site.ring is self._unknown and not site.is_unknown)
+            or (site.ring is self._suspects and not site.is_suspect)
         ):
             del site.ring[site]
             site.ring = None
@@ -373,31 +473,33 @@ class Schedule:
         if hold in (Hold.BLOCKED, Hold.RATE):
             self._set_timer(site)
             return
-        if hold in (Hold.NOTHING, Hold.CONNECTIONS):
-            return  # the next request, or the end of a delivery, brings it back
+        if hold in (Hold.NOTHING, Hold.CONNECTIONS, Hold.UNKNOWN):
+            return  # the next request, an answer, or the end of a delivery brings it back
         if hold is Hold.SHARE:
             ring = self._sated
-        elif site.concurrency.pauses:
+        elif site.is_suspect:
             ring = self._suspects
         else:
-            ring = self._line if site.concurrency.news else self._unknown
+            ring = self._unknown if site.is_unknown else self._line
         ring[site] = None
         site.ring = ring
 
     def _take(self, now: float) -> Destination | None:
-        """The site whose turn it is, taken out of its line. Suspects have every other turn, if they may."""
-        may_probe = bool(self._suspects) and self._probes < self._part(_PROBES)
-        site = None
-        if may_probe and not self._was_probe:
-            site = self._first(self._suspects, now)
+        """The site whose turn it is, taken out of its line: calls first, as they take no room from others.
+
+        Of the calls, suspects have every other one, if they may.
+        """
+        site = self._take_call(now) if self._calls < self._limits.max_calls else None
         site = site or self._first(self._line, now)
-        if site is None and self._unknown_running < self._limits.max_deliveries - self._reserve():
-            site = self._first(self._unknown, now)
-        if site is None and may_probe:
-            site = self._first(self._suspects, now)
-        if site is None and self._sated and self._limits.max_deliveries - self._running > self._reserve():
+        if site is None and self._limits.max_deliveries - self._delivering > self._reserve():
             site = self._first(self._sated, now)
-        self._was_probe = site is not None and site.concurrency.is_suspect
+        return site
+
+    def _take_call(self, now: float) -> Destination | None:
+        suspects = self._suspects if self._probes < max(1, self._limits.max_calls // _PROBES) else _NOBODY
+        lines = (self._unknown, suspects) if self._was_probe else (suspects, self._unknown)
+        site = self._first(lines[0], now) or self._first(lines[1], now)
+        self._was_probe = site is not None and site.is_suspect
         return site
 
     def _first(self, line: OrderedDict[Destination, None], now: float) -> Destination | None:
@@ -449,6 +551,12 @@ class Schedule:
             )
             site = self._sites[name] = Destination(name, concurrency, own.rate)
         return site
+
+    def _be_busy(self, site: Destination) -> None:
+        """A site is about to have something to do."""
+        if site.is_idle:
+            self._active += 1
+            self._idle.pop(site, None)
 
     def _rest(self, site: Destination, now: float) -> None:
         """A site has nothing to do any more; forget others that had nothing for longer."""

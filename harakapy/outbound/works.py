@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -28,13 +29,24 @@ from harakapy.outbound.schedule import Schedule, ScheduleLimits
 from harakapy.outbound.sites import Sites
 from harakapy.queue import Store
 
-__all__ = ["Surroundings", "Works"]
+__all__ = ["Surroundings", "Works", "calls_within"]
 
 FIRST_PAUSE_S: Final = 60.0
 """How long a destination is left alone that has failed: what is only restarted is back by then. Picked."""
 
 LEAST_PAUSE_S: Final = 1.0
 """The same at least, also where dead hosts are never left alone: a failure costs as much as a success."""
+
+
+MAX_CALLS: Final = 2000
+"""How many hosts are waited for at a time of which nothing is known, or that failed. Picked: a task and a
+socket each, some 10 kB; twice the thousand that are dead at once where a large provider fails."""
+
+DESCRIPTORS_A_CALL: Final = 4
+"""File descriptors for each call: the others are for connections that come in and for deliveries. Picked."""
+
+LEAST_CALLS: Final = 20
+"""Calls that there may be however few descriptors there are. Picked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +164,20 @@ class Works:
         self.conclusion = conclusion
 
 
+def calls_within(descriptors: int) -> int:
+    """How many hosts may be waited for by a process that may have so many file descriptors open."""
+    if descriptors == resource.RLIM_INFINITY:
+        return MAX_CALLS
+    return max(LEAST_CALLS, min(MAX_CALLS, descriptors // DESCRIPTORS_A_CALL))
+
+
 def _limits(settings: Settings) -> ScheduleLimits:
     """Destinations are left alone as long as their hosts are."""
     outbound = settings.outbound
     longest_s = max(outbound.dead_host_time, LEAST_PAUSE_S)
     return ScheduleLimits(
         max_deliveries=outbound.max_deliveries,
+        max_calls=calls_within(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
         pause_s=min(FIRST_PAUSE_S, longest_s),
         max_pause_s=longest_s,
     )

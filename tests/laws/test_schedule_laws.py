@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from harakapy.outbound.concurrency import Concurrency, Feedback
 from harakapy.outbound.destination import DestinationLimits, Hold, Rate, RateLimit
-from harakapy.outbound.schedule import Schedule, ScheduleLimits, Start
+from harakapy.outbound.schedule import Admission, Schedule, ScheduleLimits, Start, Wait
 from harakapy.queue import DeliveryKey, DeliveryRequest
 from tests.outbound.deliveries import World, request
 
@@ -26,7 +26,11 @@ OWN_LIMITS = st.builds(
     rate=st.none() | st.builds(Rate, st.integers(1, 4), st.integers(1, 50).map(float)),
 )
 LIMITS = st.builds(
-    ScheduleLimits, max_deliveries=st.integers(1, 12), max_waiting=st.integers(1, 50), pause_s=st.just(10.0)
+    ScheduleLimits,
+    max_deliveries=st.integers(1, 12),
+    max_calls=st.integers(1, 6),
+    max_waiting=st.integers(1, 50),
+    pause_s=st.just(10.0),
 )
 PICKS = st.integers(0, 100)
 
@@ -52,6 +56,8 @@ class Laws(RuleBasedStateMachine):
         self.order = 0
         self.waiting: list[Waiting] = []
         self.running: list[tuple[Start, bool]] = []
+        self.calls: list[Start] = []
+        self.without_room: list[Start] = []
         self.starts: defaultdict[str, list[float]] = defaultdict(list)
         self.passed_over: defaultdict[str, int] = defaultdict(int)
         self.is_closed = False
@@ -92,23 +98,41 @@ class Laws(RuleBasedStateMachine):
             eligible = {site for site in NAMES if self.may_start(site)}
             suspects = {site for site in NAMES if self.schedule.why(site, self.now).pauses}
             answer = self.schedule.next(self.now)
-            if not isinstance(answer, Start):
+            if isinstance(answer, Admission):
+                assert answer.start is self.without_room.pop(0)
+                assert self.delivering <= self.limits.max_deliveries
+                continue
+            if isinstance(answer, Wait):
                 self.check_wait(answer.until)
                 return
+            assert not self.without_room, "who has answered comes first"
             assert not self.is_closed
             assert answer.site not in blocked
             self.check_turn(answer)
             self.running.append((answer, answer.site in suspects))
+            if answer.is_call:
+                self.calls.append(answer)
             self.starts[answer.site].append(self.now)
             self.check_limits(answer.site)
             self.check_starvation(eligible, answer.site)
+
+    @property
+    def delivering(self) -> int:
+        """Deliveries that take room."""
+        return len(self.running) - len(self.calls) - len(self.without_room)
+
+    @property
+    def probes(self) -> int:
+        """Calls to sites that had failed."""
+        return sum(is_suspect for start, is_suspect in self.running if start in self.calls)
 
     def may_start(self, site: str) -> bool:
         return bool(self.waiting_at(site)) and self.schedule.why(site, self.now).hold is Hold.NOTHING
 
     def check_wait(self, until: float | None) -> None:
         """Nothing starts only if something holds each of those that wait, and time is told."""
-        is_full = len(self.running) >= self.limits.max_deliveries
+        is_full = self.delivering >= self.limits.max_deliveries
+        assert is_full or not self.without_room
         for site in NAMES:
             standing = self.schedule.why(site, self.now)
             if not self.waiting_at(site) or is_full or self.is_closed:
@@ -119,11 +143,14 @@ class Laws(RuleBasedStateMachine):
                 assert standing.until is not None
                 assert self.now < until <= standing.until
             if standing.hold is Hold.SHARE:
-                free = self.limits.max_deliveries - len(self.running)
+                free = self.limits.max_deliveries - self.delivering
                 assert free <= self.limits.max_deliveries // 10
             if standing.hold is Hold.PROBES:
-                probes = sum(is_probe for _, is_probe in self.running)
-                assert probes >= max(1, self.limits.max_deliveries // 4)
+                assert self.probes >= max(1, self.limits.max_calls // 4)
+            if standing.hold is Hold.CALLS:
+                assert len(self.calls) == self.limits.max_calls
+            if standing.hold is Hold.UNKNOWN:
+                assert self.running_at(site) == 1
 
     def check_turn(self, start: Start) -> None:
         """It was in hand and not started; nothing of its site was more urgent, or as urgent and earlier."""
@@ -134,9 +161,10 @@ class Laws(RuleBasedStateMachine):
 
     def check_limits(self, site: str) -> None:
         own = self.own[site]
-        assert len(self.running) <= self.limits.max_deliveries
+        assert self.delivering <= self.limits.max_deliveries
+        assert len(self.calls) == self.schedule.calls <= self.limits.max_calls
         assert self.running_at(site) <= own.connections
-        assert sum(is_probe for _, is_probe in self.running) <= max(1, self.limits.max_deliveries // 4)
+        assert self.probes <= max(1, self.limits.max_calls // 4)
 
     def check_starvation(self, eligible: set[str], started: str) -> None:
         for site in NAMES:
@@ -144,10 +172,21 @@ class Laws(RuleBasedStateMachine):
             self.passed_over[site] = self.passed_over[site] + 1 if is_passed_over else 0
             assert self.passed_over[site] <= 2 * len(NAMES)
 
+    @precondition(lambda self: self.calls)
+    @rule(pick=PICKS)
+    def answer(self, pick: int) -> None:
+        start = self.calls.pop(pick % len(self.calls))
+        has_room = self.delivering <= self.limits.max_deliveries and not self.without_room
+        assert self.schedule.answered(start, self.now) == has_room
+        if not has_room:
+            self.without_room.append(start)
+
     @precondition(lambda self: self.running)
     @rule(pick=PICKS, feedback=FEEDBACK, until_s=st.sampled_from([0, 40]))
     def finish(self, pick: int, feedback: Feedback, until_s: int) -> None:
         start, _ = self.running.pop(pick % len(self.running))
+        self.calls = [each for each in self.calls if each is not start]
+        self.without_room = [each for each in self.without_room if each is not start]
         is_blocked = self.schedule.finished(start, feedback, self.now, until=self.now + until_s)
         assert is_blocked == (start.site in self.schedule.blocked(self.now))
         assert not (is_blocked and feedback is Feedback.HEALTHY)
@@ -221,6 +260,7 @@ class Laws(RuleBasedStateMachine):
                 self.check_turn(answer)
                 self.schedule.finished(answer, Feedback.HEALTHY, self.now)
             else:
+                assert isinstance(answer, Wait)
                 assert answer.until is not None
                 assert answer.until > self.now
                 self.now = answer.until
@@ -263,6 +303,25 @@ def test_what_the_others_are_like_does_not_delay_a_destination_that_works(
     waited = [at for at, name in world.started if name == "well.example"][10:]
     assert len(waited) == 100
     assert all(at - (100 + number) <= 0.001 for number, at in enumerate(waited))
+
+
+@given(st.integers(1, 300), st.integers(1, 20), st.integers(1, 5))
+@settings(max_examples=25, deadline=None)
+def test_hosts_that_hang_do_not_delay_one_of_which_nothing_is_known(
+    hanging: int, messages: int, max_deliveries: int
+) -> None:
+    def behaviour(name: str, now: float) -> tuple[float, Feedback]:
+        return (0.0, Feedback.HEALTHY) if name == "well.example" else (30.0, Feedback.DEAD)
+
+    world = World(Schedule(ScheduleLimits(max_deliveries=max_deliveries, max_calls=400)), behaviour)
+    for number in range(hanging):
+        for _ in range(messages):
+            world.offer(f"hanging{number}.example", at=0)
+    world.offer("well.example", at=1)
+    for number in range(10):  # the hanging ones have failed meanwhile, and are tried again and again
+        world.offer("well.example", at=30 + 20 * number)
+    world.run(until=300)
+    assert [at for at, name in world.started if name == "well.example"] == [1, *range(30, 230, 20)]
 
 
 @given(st.builds(Rate, st.integers(1, 3000), st.floats(0.01, 1e5)), st.lists(st.floats(0, 1e4), max_size=60))

@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from itertools import count
 
 from harakapy.outbound.concurrency import Feedback
-from harakapy.outbound.schedule import Schedule, Start, Wait
+from harakapy.outbound.schedule import Admission, Schedule, Start, Wait
 from harakapy.queue import DeliveryRequest, deliveries_to
 from tests.queue.samples import MINE, NOW, message, recipient
 
@@ -23,11 +23,13 @@ def request(destination: str, *, recipients: int = 1, priority: int = 0) -> Deli
     )
 
 
-def starts(schedule: Schedule, now: float) -> list[Start]:
-    """Everything that may start now."""
+def starts(schedule: Schedule, now: float, *, hanging: bool = False) -> list[Start]:
+    """Everything that may start now; hosts answer at once, unless they hang."""
     found = []
     while isinstance(start := schedule.next(now), Start):
         found.append(start)
+        if not hanging:
+            schedule.answered(start, now)
     return found
 
 
@@ -41,7 +43,8 @@ def wait(schedule: Schedule, now: float) -> float | None:
 class World:
     """Runs a schedule in time of its own: deliveries take as long as told, and end as told.
 
-    ``behaviour`` gives for a destination and a time how long a delivery takes and what it says.
+    ``behaviour`` gives for a destination and a time how long a delivery takes and what it says. Hosts answer
+    at once, but for those that are dead, which never do.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class World:
         self._behaviour = behaviour
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = count()
+        self._plans: dict[Start, tuple[float, Feedback]] = {}
 
     def at(self, time: float, act: Callable[[], None]) -> None:
         """Do something later."""
@@ -79,11 +83,20 @@ class World:
         self.schedule.offer(request(destination), self.now)
 
     def _start_all(self) -> float | None:
-        while isinstance(answer := self.schedule.next(self.now), Start):
+        while not isinstance(answer := self.schedule.next(self.now), Wait):
+            if isinstance(answer, Admission):
+                self._work(answer.start)
+                continue
             self.started.append((self.now, answer.destination))
             takes_s, feedback = self._behaviour(answer.destination, self.now)
-            self.at(self.now + takes_s, self._end(answer, feedback))
+            self._plans[answer] = takes_s, feedback
+            if feedback is Feedback.DEAD or self.schedule.answered(answer, self.now):
+                self._work(answer)
         return answer.until
+
+    def _work(self, start: Start) -> None:
+        takes_s, feedback = self._plans.pop(start)
+        self.at(self.now + takes_s, self._end(start, feedback))
 
     def _end(self, start: Start, feedback: Feedback) -> Callable[[], None]:
         def end() -> None:

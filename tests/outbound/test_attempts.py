@@ -10,9 +10,14 @@ import pytest
 import trio
 import trio.testing
 
-from harakapy import DELAY, DENY, DENYSOFT, Plugin, Server, Verdict, hookimpl
+from harakapy import DELAY, DENY, DENYSOFT, Plugin, Reply, Server, Verdict, hookimpl
 from harakapy.mail import Content
+from harakapy.mail.envelope import Envelope
 from harakapy.outbound import HMail
+from harakapy.outbound.attempt import Answer, Phase
+from harakapy.outbound.courier import Courier, Ending, Source
+from harakapy.outbound.failure import judge
+from harakapy.outbound.route import Route
 from harakapy.queue import ContentUnreadable, MemoryStore, Selection, StoreUnavailable
 from tests.outbound.scene import MESSAGE, NOWHERE, Mailbox, Relaying, is_worked_off, receiving, sending
 from tests.queue.samples import NOW, put
@@ -88,6 +93,20 @@ class Forgetful(MemoryStore):
         return await super().open_content(message_id)
 
 
+class Busy(Courier):
+    """A host that answers, and takes nothing now."""
+
+    def __init__(self) -> None:
+        """Without what a courier needs to go to real ones."""
+
+    async def carry_from(
+        self, source: Source, envelope: Envelope, route: Route, *, deliver_by: float | None = None
+    ) -> list[Ending]:
+        await source()
+        answer = Answer(Phase.RCPT, Reply(450, "not now", "4.2.1"))
+        return [Ending(judge(answer, has_more_hosts=False), answer)] * len(envelope.rcpt_to)
+
+
 async def test_content_that_cannot_be_read_now_is_no_attempt(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -118,6 +137,8 @@ async def test_content_that_is_lost_is_left_to_the_store(
 async def queue_unkept(server: Server, store: MemoryStore) -> None:
     """Put a message into the queue as another process would."""
     await server.outbound.open()
+    assert server.outbound.works is not None
+    server.outbound.works.engine.attempts._courier = Busy()
     await put(store, "you@example.com", content=MESSAGE, due=NOW)
     server.outbound.wake()
 
@@ -138,7 +159,7 @@ async def test_a_defect_of_ours_defers_and_says_nothing_of_the_destination(
             raise ZeroDivisionError
 
         with monkeypatch.context() as patched:
-            patched.setattr(works.courier, "carry", broken)
+            patched.setattr(works.courier, "carry_from", broken)
             await server.outbound.send("", "you@example.com", MESSAGE)
             with trio.fail_after(5):
                 await relaying.deferred.wait()

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+import resource
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from harakapy import DENY, Plugin, hookimpl
+from harakapy import DENY, Plugin, Reply, hookimpl
+from harakapy.mail.envelope import Envelope
+from harakapy.mail.status import NO_ANSWER
+from harakapy.outbound.attempt import Answer, Phase
+from harakapy.outbound.courier import Courier, Ending, Source
 from harakapy.outbound.engine import POLL_S
+from harakapy.outbound.failure import judge
+from harakapy.outbound.route import Route
+from harakapy.outbound.schedule import ScheduleLimits
+from harakapy.outbound.works import MAX_CALLS, calls_within
 from harakapy.queue import MemoryStore, Selection
 from tests.outbound.scene import MESSAGE, NOWHERE, Mailbox, Relaying, receiving, sending, wall_clock
 
@@ -20,6 +29,69 @@ class Kept(MemoryStore):
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()
+
+
+class Hosts(Courier):
+    """All but one hang until the time-out; that one takes mail at once."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+        self.hanging = 0
+
+    async def carry_from(
+        self, source: Source, envelope: Envelope, route: Route, *, deliver_by: float | None = None
+    ) -> list[Ending]:
+        if envelope.rcpt_to[0].address.host == "well.example":
+            await source()
+            self.taken.append(trio.current_time())
+            answer = Answer(Phase.DOT, Reply(250, "taken", "2.0.0"))
+        else:
+            self.hanging += 1
+            await trio.sleep(30)
+            self.hanging -= 1
+            answer = Answer(Phase.CONNECT, text="no answer within 30 s", status=NO_ANSWER)
+        return [Ending(judge(answer, has_more_hosts=False), answer)] * len(envelope.rcpt_to)
+
+
+class Addresses(Plugin):
+    """Every domain has a host of its own."""
+
+    @hookimpl
+    def hook_get_mx(self, domain: str) -> str:
+        number = int(domain.partition(".")[0].removeprefix("hanging") or 0) if domain[0] == "h" else 5000
+        return f"smtp://10.0.{number // 250}.{number % 250 + 1}"
+
+
+async def test_a_thousand_hosts_that_hang_do_not_hold_up_one_of_which_nothing_is_known(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    hosts = Hosts()
+    async with sending(tmp_path, Addresses()) as server:
+        await server.outbound.open()
+        works = server.outbound.works
+        assert works is not None
+        works.engine.attempts._courier = hosts
+        works.schedule.reconfigure(ScheduleLimits(max_deliveries=10, max_calls=MAX_CALLS), 0)
+        for _ in range(4):
+            for number in range(1000):
+                await server.outbound.send("me@example.org", f"you@hanging{number}.example", MESSAGE)
+        await trio.sleep(1)
+        assert (hosts.hanging, works.schedule.calls) == (1000, 1000)
+        began = trio.current_time()
+        for _ in range(30):
+            await server.outbound.send("me@example.org", "you@well.example", MESSAGE)
+        await trio.sleep(1)
+        assert len(hosts.taken) == 30
+        assert trio.current_time() - began <= 1
+        assert hosts.hanging == 1000, "and still none of them has failed"
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "calls"),
+    [(64, 20), (1024, 256), (4096, 1024), (524_288, MAX_CALLS), (resource.RLIM_INFINITY, MAX_CALLS)],
+)
+def test_there_are_no_more_calls_than_there_are_descriptors_for(descriptors: int, calls: int) -> None:
+    assert calls_within(descriptors) == calls
 
 
 async def reports_in(relaying: Relaying, count: int) -> None:

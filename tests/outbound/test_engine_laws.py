@@ -19,10 +19,9 @@ from hypothesis import strategies as st
 
 from harakapy import Server, Settings
 from harakapy.log import silent_logger
-from harakapy.mail import Content
 from harakapy.mail.envelope import Envelope
 from harakapy.outbound.attempt import Answer, Phase
-from harakapy.outbound.courier import Courier, Ending
+from harakapy.outbound.courier import Courier, Ending, Source
 from harakapy.outbound.failure import Action, judge
 from harakapy.outbound.hop import NextHop, Target
 from harakapy.outbound.route import Route
@@ -57,9 +56,11 @@ class Hosts(Courier):
         self._dice = dice
         self._tempers: dict[str, list[float]] = {}
 
-    async def carry(
-        self, envelope: Envelope, content: Content, route: Route, *, deliver_by: float | None = None
+    async def carry_from(
+        self, source: Source, envelope: Envelope, route: Route, *, deliver_by: float | None = None
     ) -> list[Ending]:
+        if self._dice.random() < 0.9:  # else the host does not answer
+            await source()
         tried = {str(recipient.address) for recipient in envelope.rcpt_to} - {SENDER}
         self.tried_at_once |= tried & self._trying  # raised here, it would be a defect that puts mail off
         self._trying |= tried

@@ -63,6 +63,7 @@ def memory_octets(pid: int, field: str) -> int:
         (5_000, "dead"),
         (5_000, "hanging"),
         pytest.param(100_000, "dead", marks=LONG),
+        pytest.param(100_000, "hanging", marks=LONG),
     ],
 )
 async def test_mail_for_others_is_delivered_at_once(tmp_path: Path, messages: int, kind: str) -> None:
