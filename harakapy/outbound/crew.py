@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from harakapy.outbound.schedule import Start
+from harakapy.outbound.turn import Start
 
 __all__ = ["Crew"]
 

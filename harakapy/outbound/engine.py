@@ -32,7 +32,8 @@ from harakapy.outbound.kept import KeptContents
 from harakapy.outbound.overdue import LOOK_S as OVERDUE_S
 from harakapy.outbound.overdue import Overdue
 from harakapy.outbound.reports import Reporter
-from harakapy.outbound.schedule import Admission, Schedule, Start
+from harakapy.outbound.schedule import Schedule
+from harakapy.outbound.turn import Admission, Start
 from harakapy.queue import (
     ClockSet,
     Deferred,

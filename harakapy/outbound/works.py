@@ -25,8 +25,9 @@ from harakapy.outbound.pool import Pool
 from harakapy.outbound.report_terms import ReportTerms
 from harakapy.outbound.reports import Reporter, Submit
 from harakapy.outbound.route import SMTP_PORT, Router
-from harakapy.outbound.schedule import Schedule, ScheduleLimits
+from harakapy.outbound.schedule import Schedule
 from harakapy.outbound.sites import Sites
+from harakapy.outbound.turn import ScheduleLimits
 from harakapy.queue import Store
 
 __all__ = ["Surroundings", "Works", "calls_within"]

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from harakapy.outbound.concurrency import Concurrency, Feedback
 from harakapy.outbound.destination import DestinationLimits, Hold, Rate, RateLimit
-from harakapy.outbound.schedule import Admission, Schedule, ScheduleLimits, Start, Wait
+from harakapy.outbound.schedule import Schedule
+from harakapy.outbound.turn import Admission, ScheduleLimits, Start, Wait
 from harakapy.queue import DeliveryKey, DeliveryRequest
 from tests.outbound.deliveries import World, request
 

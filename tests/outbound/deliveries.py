@@ -7,7 +7,8 @@ from heapq import heappop, heappush
 from itertools import count
 
 from harakapy.outbound.concurrency import Feedback
-from harakapy.outbound.schedule import Admission, Schedule, Start, Wait
+from harakapy.outbound.schedule import Schedule
+from harakapy.outbound.turn import Admission, Start, Wait
 from harakapy.queue import DeliveryRequest, deliveries_to
 from tests.queue.samples import MINE, NOW, message, recipient
 

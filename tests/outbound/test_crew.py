@@ -5,7 +5,7 @@ import trio
 import trio.testing
 
 from harakapy.outbound.crew import MAX_IDLE, Crew
-from harakapy.outbound.schedule import Start
+from harakapy.outbound.turn import Start
 
 
 def starts(count: int) -> Sequence[Start]:

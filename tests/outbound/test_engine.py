@@ -18,7 +18,7 @@ from harakapy.outbound.courier import Courier, Ending, Source
 from harakapy.outbound.engine import POLL_S
 from harakapy.outbound.failure import judge
 from harakapy.outbound.route import Route
-from harakapy.outbound.schedule import ScheduleLimits
+from harakapy.outbound.turn import ScheduleLimits
 from harakapy.outbound.works import MAX_CALLS, calls_within
 from harakapy.queue import MemoryStore, Selection
 from tests.outbound.scene import MESSAGE, NOWHERE, Mailbox, Relaying, receiving, sending, wall_clock

@@ -10,7 +10,8 @@ import pytest
 
 from harakapy.outbound.concurrency import Feedback
 from harakapy.outbound.destination import DestinationLimits, Hold, Rate
-from harakapy.outbound.schedule import Admission, Schedule, ScheduleLimits, Start
+from harakapy.outbound.schedule import Schedule
+from harakapy.outbound.turn import Admission, ScheduleLimits, Start
 from tests.outbound.deliveries import World, request, starts, wait
 
 HEALTHY, BUSY, DEAD, NOTHING = Feedback.HEALTHY, Feedback.BUSY, Feedback.DEAD, Feedback.NOTHING
