@@ -20,7 +20,7 @@ LATE: Final = (
 
 
 def import_late() -> None:
-    """Import all of it, for who forks: workers share the memory of what was imported before."""
+    """Import all of it, for who forks, as workers share its memory, or who is about to give up rights."""
     for name in LATE:
         import_module(name)
 

@@ -10,7 +10,7 @@ import trio
 
 from harakapy.config import ConfigError, Settings
 from harakapy.log import LogFile, Sink
-from harakapy.process.late import import_late_in_thread
+from harakapy.process.late import import_late, import_late_in_thread
 from harakapy.process.notify import READY, STOPPING, notify, reloading
 from harakapy.process.server import Server
 
@@ -28,6 +28,8 @@ def run(
 
     ``when_ready`` is called once connections are accepted. Raises what `Server.serve` raises.
     """
+    if server.identity is not None:
+        import_late()  # while we may read the files wherever they are
     calm_collector()
     try:
         trio.run(_run, server, load, when_ready)

@@ -121,6 +121,7 @@ class Supervisor:
         )
         self._recruiter.sockets = sockets
         self._server.addresses = sockets.endpoints
+        import_late()  # before the fork, and while we may read the files wherever they are
         drop_privileges(self._server.identity)
         self._server.warn()
         try:
@@ -131,7 +132,6 @@ class Supervisor:
             self._is_restart_refused = True
             self._log.crit("restart refused, the old workers go on, none in their place", problem=str(error))
             tell_manager(self._server, READY)
-        import_late()
         gc.disable()  # it would touch, and so copy, memory that workers share with us
         gc.collect()
         gc.freeze()
