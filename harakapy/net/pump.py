@@ -24,9 +24,8 @@ import enum
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
-from outcome import Error, Maybe, Value
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
 _Result = TypeVar("_Result")
@@ -47,12 +46,14 @@ _TASK: Final = _Wait.TASK
 class Pump(Generic[_Result]):
     """Runs one coroutine. ``is_in_task`` tells that it must stay in its task for now."""
 
-    __slots__ = ("_context", "_coroutine", "_outcome", "_task", "is_in_task")
+    __slots__ = ("_context", "_coroutine", "_error", "_has_ended", "_result", "_task", "is_in_task")
 
     def __init__(self, coroutine: Coroutine[Any, Any, _Result]) -> None:
         self._coroutine = coroutine
         self._context: Context | None = None
-        self._outcome: Maybe[_Result] | None = None
+        self._has_ended = False  # inline; then one of the next two counts
+        self._result: _Result | None = None
+        self._error: BaseException | None = None
         self._task: Task | None = None  # while it is parked
         self.is_in_task = True
 
@@ -67,8 +68,8 @@ class Pump(Generic[_Result]):
                 try:
                     wait = go_on(what)
                 except StopIteration as stop:
-                    result: _Result = stop.value
-                    return result
+                    self._result = stop.value
+                    break
                 go_on, what = coroutine.send, None
                 if wait is _TASK:
                     continue
@@ -79,11 +80,14 @@ class Pump(Generic[_Result]):
                     await self._park()
                 except BaseException as error:  # noqa: BLE001  # a cancellation too is the coroutine's
                     go_on, what = coroutine.throw, error
-                if self._outcome is not None:  # it has come to its end inline
-                    return self._outcome.unwrap()
+                if self._has_ended:
+                    break
         finally:
             coroutine.close()
             self.is_in_task = True
+        if self._error is not None:
+            raise self._error
+        return cast(_Result, self._result)
 
     async def enter_task(self) -> None:
         """Have what follows run in the task, where it may await what trio offers, until `leave_task`."""
@@ -112,9 +116,9 @@ class Pump(Generic[_Result]):
             if wait is not _TASK:
                 wait = self._context.run(self._coroutine.throw, _NotInTask(wait))
         except StopIteration as stop:
-            self._outcome = Value(stop.value)
+            self._has_ended, self._result = True, stop.value
         except BaseException as error:  # noqa: BLE001  # raised in the task
-            self._outcome = Error(error)
+            self._has_ended, self._error = True, error
         if self._task is not None:
             self._task = None
             reschedule(task)
