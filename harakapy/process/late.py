@@ -6,6 +6,7 @@ comes first; else it is done here, once clients are accepted, so that none of th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
 from typing import Final
 
@@ -26,5 +27,9 @@ def import_late() -> None:
 
 
 async def import_late_in_thread() -> None:
-    """Import all of it while the event loop goes on; once begun it is not waited for if this is cancelled."""
-    await trio.to_thread.run_sync(import_late, abandon_on_cancel=True)
+    """Import all of it while the event loop goes on; once begun it is not waited for if this is cancelled.
+
+    What fails now, for want of file descriptors perhaps, is imported again by who needs it, and told there.
+    """
+    with suppress(ImportError, OSError):
+        await trio.to_thread.run_sync(import_late, abandon_on_cancel=True)

@@ -3,12 +3,14 @@
 Modules are looked at, not time: a test that measures a start says most about the machine it runs on.
 """
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from harakapy.process import late
 from harakapy.process.late import LATE
 
 CONFIGURATION = """\
@@ -55,3 +57,13 @@ def test_help_needs_click_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", LATE)
 def test_what_comes_late_brings_what_is_slow(tmp_path: Path, name: str) -> None:
     assert _imported(tmp_path, f"import {name}") & {"dns.asyncresolver", "cryptography.x509"}
+
+
+async def test_what_cannot_be_imported_late_is_left_to_who_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(late, "import_module", fail)
+    await late.import_late_in_thread()
+    with pytest.raises(OSError, match="Too many open files"):
+        late.import_late()
