@@ -32,6 +32,7 @@ from harakapy.net import (
     open_listeners,
 )
 from harakapy.net import serve as accept_from
+from harakapy.net.acceptor import ACCEPTS_AT_ONCE
 from harakapy.outbound import SMTP_PORT, Outbound
 from harakapy.outbound.steered import SteeredWorks
 from harakapy.outbound.steering import Steering
@@ -331,8 +332,9 @@ class Server:
                 for number, listener in listeners:
                     is_intake = number == INTAKE
                     handler = self._intake.handle if is_intake else partial(service.handle_socket, number)
+                    accept = partial(accept_from, at_once=ACCEPTS_AT_ONCE if self.part is None else 1)
                     poller = None if is_intake else service.poller
-                    accepting.start_soon(accept_from, listener, handler, connections, self.log, poller)
+                    accepting.start_soon(accept, listener, handler, connections, self.log, poller)
                 self._service = service
                 if self.part is None:
                     self.log.notice("listening", address=[str(address) for address in self.addresses])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,28 @@ async def test_each_connection_gets_a_task_with_its_stream(nursery: trio.Nursery
         while len(streams) < len(clients):
             await trio.testing.wait_all_tasks_blocked()
     assert len({stream.remote for stream in streams}) == len(clients)
+
+
+async def test_who_shares_a_socket_and_accepts_one_at_a_time_leaves_the_others_their_part(
+    nursery: trio.Nursery, listener: Listener
+) -> None:
+    accepted = [0, 0]
+    shared = Listener(listener.endpoint, listener.socket.dup())
+    clients = [connect(listener) for _ in range(2 * ACCEPTS_AT_ONCE)]
+    for number, each in enumerate((listener, shared)):
+
+        async def handler(stream: SocketStream, number: int = number) -> None:
+            accepted[number] += 1
+            stream.close()
+
+        nursery.start_soon(partial(serve, at_once=1), each, handler, nursery, Log())
+    with trio.fail_after(10):
+        while sum(accepted) < len(clients):
+            await trio.testing.wait_all_tasks_blocked()
+    assert min(accepted) >= len(clients) // 4
+    for client in clients:
+        client.close()
+    shared.close()
 
 
 async def test_the_peers_address_is_known_from_accepting(nursery: trio.Nursery, listener: Listener) -> None:

@@ -35,6 +35,7 @@ class Harakapy(Peer):
     install = ""
     color = "#4e79a7"
     keeps_queue = True
+    workers = 1
 
     def version(self) -> str:
         """That of the package in this environment."""
@@ -60,7 +61,8 @@ class Harakapy(Peer):
         accept = ["rcpt_to_in_host_list", "queue_discard"]
         names = self._write_plugins(setting) + (accept if setting.task is Task.ACCEPT else ["relay"])
         tables = [
-            f"hostname = 'mta.example.org'\nstate_dir = 'state'\nplugins = {json.dumps(names)}",
+            f"hostname = 'mta.example.org'\nstate_dir = 'state'\nworkers = {self.workers}",
+            f"plugins = {json.dumps(names)}",
             f"[[listen]]\naddress = '127.0.0.1:{setting.port}'",
             f"[smtp]\nmax_message_size = {MAX_MESSAGE_OCTETS}",
             "[dns]\nrdns = false",
@@ -94,3 +96,11 @@ class Harakapy(Peer):
         for name in names:
             (setting.folder / name).write_text(plugin_source(setting.plugins))
         return names
+
+
+class HarakapyWorkers(Harakapy):
+    """The same with two processes that receive, and one that delivers."""
+
+    name = "harakapy x2"
+    color = "#76b7b2"
+    workers = 2
