@@ -60,11 +60,11 @@ async def serve(
 ) -> NoReturn:
     """Accept connections until cancelled; ``handler(stream)`` starts in ``nursery`` for each of them.
 
-    The handler owns its stream. What ``handler`` raises ends ``nursery``: it must care for its own
-    errors. Out of descriptors or memory the loop waits and tries again, while connections queue up in the
-    kernel; a line is logged when that begins and one when the queue has been worked off. Does not close
-    ``listener``. ``poller`` is that of the streams. ``at_once`` bounds how many are accepted in one go: 1 where
-    other processes accept from the same socket, so that a burst is shared among them.
+    The handler owns its stream. What ``handler`` raises ends ``nursery``: it must care for its own errors.
+    Out of descriptors or memory the loop waits and tries again, while connections queue up in the kernel; a
+    line is logged when that begins and one when the queue has been worked off. Does not close ``listener``.
+    ``poller`` is that of the streams. ``at_once`` bounds how many are accepted in one go: 1, where other
+    processes accept from the same socket, so that a burst is shared among them.
     """
     accept = listener.socket.accept
     name = f"connection at {listener.endpoint}"  # not given, trio would make a new text for each task
