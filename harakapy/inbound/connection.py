@@ -79,13 +79,14 @@ class Connection(Subject):
     that EHLO is about to be answered with. ``errors`` counts what the client did wrong. ``early_talker``
     tells that it spoke before the greeting, ``pipelining`` that it sent commands in groups. ``tls`` tells of
     the TLS session, None without one; ``proxy`` is the address of the proxy that the client came through.
-    ``auth_user`` is who has logged in and ``auth_mechanism`` how, both "" if nobody has.
+    ``pump`` is the core's: what runs the dialogue. ``auth_user`` is who has logged in and ``auth_mechanism``
+    how, both "" if nobody has.
     """
 
     __slots__ = (
-        "_log", "_nursery", "_pump", "_relaying", "_relaying_before", "auth_mechanism", "auth_user",
-        "capabilities", "early_talker", "errors", "hello", "local", "message_count", "pipelining", "proxy",
-        "remote", "server", "started_at", "tls", "transaction", "transaction_count", "uuid",
+        "_log", "_nursery", "_relaying", "_relaying_before", "auth_mechanism", "auth_user", "capabilities",
+        "early_talker", "errors", "hello", "local", "message_count", "pipelining", "proxy", "pump", "remote",
+        "server", "started_at", "tls", "transaction", "transaction_count", "uuid",
     )  # fmt: skip
 
     def __init__(self, server: Server, log: Logger, remote: Remote, local: Local, started_at: float) -> None:
@@ -110,7 +111,7 @@ class Connection(Subject):
         self._relaying = self._relaying_before = False
         self._log = log
         self._nursery: trio.Nursery | None = None
-        self._pump: Pump[Any] | None = None
+        self.pump: Pump[Any] | None = None
 
     @property
     def log(self) -> Logger:
@@ -171,21 +172,17 @@ class Connection(Subject):
 
     async def enter_task(self) -> None:
         """Have what follows run in the task of the connection, as all must that waits. Called by the core."""
-        if self._pump is not None:
-            await self._pump.enter_task()
+        if self.pump is not None:
+            await self.pump.enter_task()
 
     def leave_task(self) -> None:
         """Allow what follows to run where octets arrive, up to the next `enter_task`. Called by the core."""
-        if self._pump is not None:
-            self._pump.leave_task()
+        if self.pump is not None:
+            self.pump.leave_task()
 
-    def open(self, nursery: trio.Nursery, pump: Pump[Any]) -> None:
-        """Name the nursery in which everything of this connection lives, and who runs its dialogue.
-
-        Called by the core.
-        """
+    def open(self, nursery: trio.Nursery) -> None:
+        """Name the nursery in which everything of this connection lives. Called by the core."""
         self._nursery = nursery
-        self._pump = pump
 
     def close(self) -> None:
         """Take no more tasks. Called by the core when the nursery is about to end."""

@@ -150,12 +150,13 @@ class Service:
 
     async def _converse(self, conversation: Conversation, nursery: trio.Nursery) -> str:
         """Greet and answer; how it ended, for the log."""
-        stream = conversation.stream
-        pump = Pump(_dialogue(conversation))
-        conversation.connection.open(nursery, pump)
-        if isinstance(stream, SocketStream | TlsStream):
-            stream.attach(pump)
+        connection, stream = conversation.connection, conversation.stream
+        connection.open(nursery)
         try:
+            await greet(conversation)
+            connection.pump = pump = Pump(conversation.run(HANDLERS))
+            if isinstance(stream, SocketStream | TlsStream):
+                stream.attach(pump)
             await pump.run()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return "broken"
@@ -262,12 +263,6 @@ class Service:
                 errors=connection.errors,
                 took_s=trio.current_time() - connection.started_at,
             )
-
-
-async def _dialogue(conversation: Conversation) -> None:
-    """What the pump of a connection runs."""
-    await greet(conversation)
-    await conversation.run(HANDLERS)
 
 
 async def _close(stream: trio.abc.Stream) -> None:

@@ -77,7 +77,8 @@ class Pump(Generic[_Result]):
                     if wait is not _OCTETS:
                         what = await _hand_on(wait)
                         continue
-                    await self._park()
+                    self._task = current_task()
+                    await wait_task_rescheduled(self._unpark)
                 except BaseException as error:  # noqa: BLE001  # a cancellation too is the coroutine's
                     go_on, what = coroutine.throw, error
                 if self._has_ended:
@@ -99,9 +100,10 @@ class Pump(Generic[_Result]):
         """Let the coroutine run inline from its next wait for octets on."""
         self.is_in_task = False
 
-    async def wait_octets(self) -> None:
+    @types.coroutine
+    def wait_octets(self) -> Generator[_Wait, None, None]:
         """Wait until somebody calls `go_on`; for the coroutine alone, unless it must stay in its task."""
-        await _yield(_OCTETS)
+        yield _OCTETS
 
     def go_on(self) -> None:
         """Octets have come: run the coroutine inline, up to its next wait. Raises nothing."""
@@ -122,10 +124,6 @@ class Pump(Generic[_Result]):
         if self._task is not None:
             self._task = None
             reschedule(task)
-
-    async def _park(self) -> None:
-        self._task = current_task()
-        await wait_task_rescheduled(self._unpark)
 
     def _unpark(self, _: RaiseCancelT) -> Abort:
         self._task = None

@@ -129,34 +129,44 @@ class SocketStream(trio.abc.HalfCloseableStream):
             raise ValueError("max_bytes must be at least 1")
         if self._fd < 0:
             raise trio.ClosedResourceError("this stream was closed")
+        pump = self._pump
         while True:
             try:
-                await self._wait_readable()
+                # An idle connection spends its life here, and pays for each coroutine that is on the way.
+                if pump is not None and not pump.is_in_task and self._may_wait_with_others():
+                    self._reader = pump.go_on
+                    try:
+                        await pump.wait_octets()
+                    finally:
+                        self._reader = None
+                else:
+                    await self._wait_in_task()
                 return self._socket.recv(max_bytes)
             except BlockingIOError:  # woken for nothing: rare, but epoll may
                 continue
             except OSError as cause:
                 raise self._failure(cause) from cause
 
-    async def _wait_readable(self) -> None:
+    def _may_wait_with_others(self) -> bool:
+        """Have the poller watch the socket; false if there is none. Raises trio.BusyResourceError."""
         poller = self._poller
         if poller is None or poller.is_closed:
-            await self._enter_task()
-            await wait_readable(self._fd)
-            return
+            return False
         if self._reader is not None:
             raise trio.BusyResourceError("another task receives from this stream")
         if not self._is_watched:
             poller.watch(self._fd, self)
             self._is_watched = True
-        pump = self._pump
+        return True
+
+    async def _wait_in_task(self) -> None:
+        await self._enter_task()
+        if not self._may_wait_with_others():
+            await wait_readable(self._fd)
+            return
+        self._reader = partial(reschedule, current_task())
         try:
-            if pump is None or pump.is_in_task:
-                self._reader = partial(reschedule, current_task())
-                await wait_task_rescheduled(self._stop_waiting)
-            else:
-                self._reader = pump.go_on
-                await pump.wait_octets()
+            await wait_task_rescheduled(self._stop_waiting)
         finally:
             self._reader = None
 
