@@ -29,6 +29,7 @@ __all__ = [
     "event_text",
     "field_name",
     "field_text",
+    "is_plain",
     "plain_text",
 ]
 
@@ -51,6 +52,8 @@ INTEGER_BITS = 1024
 """Longest integer shown in decimal: Python refuses above 4,300 digits, and the work is quadratic."""
 
 _is_plain = re.compile(r"[!#-<>-\[\]-~]+").fullmatch
+is_plain = re.compile(rf"[!#-<>-\[\]-~]{{1,{VALUE_LIMIT}}}").fullmatch
+"""Whether a text stands in a line as it is: it is short, and nothing in it is to be escaped or quoted."""
 _not_in_a_name = re.compile(r"[^A-Za-z0-9_.-]")
 
 
@@ -61,7 +64,7 @@ def field_text(value: object) -> str:
     '"a\\\\u001b[31m b"'
     """
     if type(value) is str:
-        return value if len(value) <= VALUE_LIMIT and _is_plain(value) else _quoted(cut(value, VALUE_LIMIT))
+        return value if is_plain(value) else _quoted(cut(value, VALUE_LIMIT))
     if type(value) is int:  # not a bool, nor a member of an Enum
         return _integer_text(value)
     if type(value) is float:

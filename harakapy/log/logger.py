@@ -116,7 +116,7 @@ class Logger:
             self._write(Level.EMERG, event, fields)
 
     def _write(self, level: Level, event: str, fields: dict[str, object]) -> None:
-        entry = {**self._context, **fields}
+        entry = {**self._context, **fields} if self._context else fields  # which are this call's own
         uuid = entry.pop("uuid", "")
         exception = _exception(entry.pop("exc_info")) if "exc_info" in entry else None
         output = self.output

@@ -25,6 +25,7 @@ from harakapy.log.escape import (
     event_text,
     field_name,
     field_text,
+    is_plain,
     plain_text,
 )
 from harakapy.log.level import Level
@@ -93,6 +94,16 @@ class _Names(dict[str, str]):
         return shown
 
 
+class _Events(dict[str, str]):
+    """Events as they stand in a line of text; they do not vary, so each is made once."""
+
+    def __missing__(self, event: str) -> str:
+        shown = event_text(event)
+        if len(self) < NAMES_REMEMBERED and len(event) <= VALUE_LIMIT:
+            self[event] = shown
+        return shown
+
+
 class TextRenderer:
     """For people: time, level, uuid and event in columns, then the fields."""
 
@@ -100,21 +111,24 @@ class TextRenderer:
         self._clock = _clock() if timestamps else None
         self._labels = tuple(f"{level.name:<5} [" for level in Level)
         self._names = _Names(" %s=")
+        self._events = _Events()
 
     def __call__(self, record: LogRecord) -> bytes:
+        # A line for each message and each connection: a record is unpacked once, and a call is made for
+        # values only that need one.
+        level, event, fields, at, uuid, exception = record
         names = self._names
-        parts = [
-            f"{self._clock(record.time)} " if self._clock else "",
-            self._labels[record.level],
-            field_text(record.uuid) if record.uuid else "-",
-            "] ",
-            event_text(record.event),
-        ]
-        for name, value in record.fields.items():
-            parts.append(names[name])
-            parts.append(field_text(value))
-        if record.exception is not None:
-            parts.append(_indented(_traceback(record.exception)))
+        begin = f"{self._clock(at)} {self._labels[level]}" if self._clock else self._labels[level]
+        parts = [f"{begin}{field_text(uuid) if uuid else '-'}] {self._events[event]}"]
+        for name, value in fields.items():
+            if type(value) is str and is_plain(value):
+                parts.append(f"{names[name]}{value}")
+            elif value is True or value is False:
+                parts.append(f"{names[name]}{'true' if value else 'false'}")
+            else:
+                parts.append(f"{names[name]}{field_text(value)}")
+        if exception is not None:
+            parts.append(_indented(_traceback(exception)))
         parts.append("\n")
         return "".join(parts).encode("utf-8", "backslashreplace")
 
