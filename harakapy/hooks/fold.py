@@ -10,6 +10,8 @@ not believed any more.
 
 Faults are judged in `harakapy.hooks.judge`. Only `Exception` is caught: a cancelled connection stays
 cancelled. What a plugin's own tasks raised beside a cancellation is taken out of the group and noted.
+
+The file is long because the layers around a hook and what they stand around call each other.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ same step that settles it.
 
 For implementers:
 
-- What a method has returned is durable: it survives a crash of the process and of the machine.
+- What a method has returned is durable: it survives a crash of the process and of the machine. Claims and
+  outcomes (`claim`, `claim_reports`, `renew`, `unclaim`, `release_leases`, `record`) survive a crash of the
+  process at once, and one of the machine a moment later: what is lost of them is done again.
 - A method does all or nothing, unless its docstring says otherwise, whatever fails and whenever.
 - Cancelled while it waits, a method has done nothing. Once begun it is finished and returns; the cancellation
   then shows at the next checkpoint. So the caller always knows. (Reading may simply be abandoned.)
