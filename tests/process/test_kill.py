@@ -47,7 +47,9 @@ async def test_who_is_killed_loses_nothing_and_repeats_only_what_was_in_flight(
             assert await stopped(served) == 0
     remaining = await left(tmp_path)
     assert set(waiting) <= set(remaining)
-    assert all(each.endswith("@dead.test") for each in remaining)
+    # Of what was committed and not acknowledged any more, something may have been refused for now and wait.
+    assert not delivered.intersection(remaining)
+    assert not any(receiver.copies[each] for each in remaining)
     assert not receiver.damaged
     assert max(map(len, in_flight)) <= IN_FLIGHT
     allowed = Counter(each for copies in in_flight for each in copies)
