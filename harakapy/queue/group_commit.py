@@ -69,9 +69,6 @@ MAX_GROUP: Final = 100
 LAG_S: Final = 0.1
 """How long what may lag is not synced, if nothing else is: nothing for the disk, and little mail. Picked."""
 
-_TOUCH: Final = "UPDATE sqlite_sequence SET seq = seq WHERE name = 'message'"
-"""Writes a page and changes nothing, so that the commit syncs what came before."""
-
 
 class GroupCommit:
     """Runs jobs in transactions, each on disk when its result is there. Made in a task of a trio loop."""
@@ -106,6 +103,13 @@ class GroupCommit:
         self._line.put(ticket)
         await trio.lowlevel.wait_task_rescheduled(ticket.withdraw)
         return ticket.result()
+
+    async def sync(self, *, then: Callable[[], None]) -> None:
+        """Return once all that was committed before is synced, and ``then`` was called in the writing thread.
+
+        Raises what ``then`` raises; StoreUnavailable or StoreFull if the database fails.
+        """
+        await self.run(_touch, then=lambda _: then())
 
     async def aclose(self) -> None:
         """Finish the jobs in line, then close the connection. May be called again."""
@@ -147,7 +151,7 @@ class GroupCommit:
         with suppress(sqlite3.Error):
             connection = self._begin(syncs=True)
             try:
-                connection.execute(_TOUCH)
+                _touch(connection)
                 connection.execute("COMMIT")
             except sqlite3.Error:
                 self._roll_back(connection)
@@ -252,6 +256,11 @@ class _Ticket(Generic[T]):
         if self.error is not None:
             raise self.error
         return self.value
+
+
+def _touch(connection: sqlite3.Connection) -> None:
+    """Write a page and change nothing, so that the commit syncs what came before."""
+    connection.execute("UPDATE sqlite_sequence SET seq = seq WHERE name = 'message'")
 
 
 def _do_all(connection: sqlite3.Connection, group: Sequence[_Ticket[Any]]) -> None:

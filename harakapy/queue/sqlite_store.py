@@ -26,7 +26,13 @@ from harakapy.queue import sqlite_claims, sqlite_commits, sqlite_queries, sqlite
 from harakapy.queue.clock_set import ClockSet
 from harakapy.queue.delivery import Delivery, DeliveryKey, DeliveryRequest, Diagnostic, Lease
 from harakapy.queue.directory import DirectoryLock, StoreDirectory
-from harakapy.queue.errors import ContentUnreadable, MessageNotFound, StoreError
+from harakapy.queue.errors import (
+    ContentUnreadable,
+    MessageNotFound,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 from harakapy.queue.files import ContentFiles, FileSystem, Floor
 from harakapy.queue.group_commit import GroupCommit, Job, Joint
 from harakapy.queue.message import QueuedMessage
@@ -158,11 +164,9 @@ class SqliteStore(Store):
         return await self._writer.run(lambda each: sqlite_claims.release_leases(each, owner), may_lag=True)
 
     async def record(self, outcomes: Collection[Outcome], *, owner: str) -> frozenset[DeliveryKey]:
-        late, _ = await self._writer.run(
-            Joint(sqlite_commits.record, (outcomes, owner)),
-            then=lambda result: self._discard(result[1]),
-            may_lag=True,
-        )
+        late, files = await self._writer.run(Joint(sqlite_commits.record, (outcomes, owner)), may_lag=True)
+        if files:
+            await self._discard_once_synced(files)
         return late
 
     async def open_content(self, message_id: str) -> Content:
@@ -259,6 +263,19 @@ class SqliteStore(Store):
         for reason in unreadable.values():
             self._log.error("a queued recipient is unreadable, and quarantined", reason=reason)
         return requests
+
+    async def _discard_once_synced(self, files: Sequence[str]) -> None:
+        """Remove files whose rows are gone for now, as soon as no power failure can bring those back.
+
+        If there is no room even to see to that, the files go all the same: that makes room. If the disk fails
+        otherwise they stay, without rows, until the store is opened the next time.
+        """
+        try:
+            await self._writer.sync(then=lambda: self._discard(files))
+        except StoreFull:
+            await trio.to_thread.run_sync(self._discard, files)
+        except StoreUnavailable as error:
+            self._log.error("content of a finished message is left on disk", problem=str(error))
 
     def _discard(self, files: Sequence[str]) -> None:
         for file in files:

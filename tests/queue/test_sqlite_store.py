@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from harakapy.queue import (
     StoreUnavailable,
     deliveries_to,
 )
+from harakapy.queue.group_commit import GroupCommit
 from harakapy.queue.sqlite_commits import PAGES_GIVEN_BACK
 from harakapy.queue.sqlite_schema import connect
 from harakapy.queue.sqlite_store import INLINE_LIMIT
@@ -130,6 +131,42 @@ async def test_only_large_content_is_in_files_and_these_go_with_it(store: Sqlite
     assert len(content_files(root)) == 1
     await store.record([Delivered(two.key, OK)], owner="me")
     assert content_files(root) == []
+
+
+async def test_a_file_goes_once_it_is_synced_that_its_row_is_gone(
+    store: SqliteStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[int] = []
+    sync = GroupCommit.sync
+
+    async def watched(writer: GroupCommit, *, then: Callable[[], None]) -> None:
+        found.append(len(content_files(root)))
+        await sync(writer, then=lambda: found.append(len(content_files(root))))
+        await sync(writer, then=then)
+
+    monkeypatch.setattr(GroupCommit, "sync", watched)
+    (delivery,) = await put(store, content=LARGE, lease=MINE)
+    await store.record([Delivered(delivery.key, OK)], owner="me")
+    assert found == [1, 1]
+    assert content_files(root) == []
+
+
+@pytest.mark.parametrize(("error", "left"), [(StoreFull, 0), (StoreUnavailable, 1)])
+async def test_a_file_goes_without_a_sync_only_for_lack_of_room(
+    store: SqliteStore, root: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception], left: int
+) -> None:
+    async def failing(_writer: GroupCommit, *, then: Callable[[], None]) -> None:
+        raise error("as told")
+
+    (delivery,) = await put(store, content=LARGE, lease=MINE)
+    with monkeypatch.context() as patch:
+        patch.setattr(GroupCommit, "sync", failing)
+        await store.record([Delivered(delivery.key, OK)], owner="me")
+    assert len(content_files(root)) == left
+    await store.aclose()
+    async with await open_store(root) as again:
+        assert content_files(root) == []
+        assert await again.count(EVERYTHING) == Count()
 
 
 async def test_a_file_is_on_disk_before_a_row_names_it(store: SqliteStore, disk: FailingFileSystem) -> None:
