@@ -63,7 +63,7 @@ class Joint(Generic[Item, T]):
 
 
 MAX_GROUP: Final = 100
-"""Jobs in one transaction: at 4 KiB a message the gain is used up, and the first one's wait stays bounded."""
+"""Jobs in one transaction, twice that at the most: at 4 KiB a message the gain is used up, and the first one's wait stays bounded."""
 
 
 LAG_S: Final = 0.1
@@ -83,10 +83,13 @@ class GroupCommit:
         self._syncs = True  # as `connect` sets it
         self._lags = False  # something is in the log and not synced
         self._token = trio.lowlevel.current_trio_token()
-        self._line: queue.SimpleQueue[_Ticket[Any] | None] = queue.SimpleQueue()
+        self._line: queue.SimpleQueue[Sequence[_Ticket[Any]]] = queue.SimpleQueue()  # an empty one ends it
+        self._coming: list[_Ticket[Any]] = []  # those that came in this step of the event loop
+        self._resting_usher: trio.lowlevel.Task | None = None
         self._is_closed = False
         self._thread = threading.Thread(target=self._serve, name="harakapy-store", daemon=True)
         self._thread.start()
+        trio.lowlevel.spawn_system_task(self._usher)
 
     async def run(self, job: Job[T], *, then: Callable[[T], None] | None = None, may_lag: bool = False) -> T:
         """Run a job; its result, once it is durable. ``then`` gets the result first, in the writing thread.
@@ -100,7 +103,10 @@ class GroupCommit:
         if self._is_closed:
             raise StoreUnavailable("the store is closed")
         ticket = _Ticket(job, then, may_lag, trio.lowlevel.current_task())
-        self._line.put(ticket)
+        self._coming.append(ticket)
+        if self._resting_usher is not None:
+            usher, self._resting_usher = self._resting_usher, None
+            trio.lowlevel.reschedule(usher)
         await trio.lowlevel.wait_task_rescheduled(ticket.withdraw)
         return ticket.result()
 
@@ -115,7 +121,8 @@ class GroupCommit:
         """Finish the jobs in line, then close the connection. May be called again."""
         if not self._is_closed:
             self._is_closed = True
-            self._line.put(None)
+            self._line_up()
+            self._line.put(())
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._thread.join)
 
@@ -128,17 +135,39 @@ class GroupCommit:
                 self._token.run_sync_soon(_wake, group)  # the loop runs: these tasks wait, whatever happens
         self._disconnect()
 
+    async def _usher(self) -> None:
+        """Let jobs stand in line, all that came while tasks had their turns at once.
+
+        To wake the thread for each would make small groups, and a fight for Python's lock at every one.
+        """
+
+        def rest_no_more(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self._resting_usher = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        while True:
+            if not self._coming:
+                self._resting_usher = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(rest_no_more)
+            self._line_up()
+
+    def _line_up(self) -> None:
+        for start in range(0, len(self._coming), MAX_GROUP):
+            self._line.put(self._coming[start : start + MAX_GROUP])
+        self._coming = []
+
     def _next_group(self) -> tuple[list[_Ticket[Any]], bool]:
         """Wait for jobs; the group, and whether more can follow."""
-        line = [self._first_in_line()]
+        came = self._first_in_line()
+        line = list(came)
         with suppress(queue.Empty):
-            while len(line) < MAX_GROUP and line[-1] is not None:
-                line.append(self._line.get_nowait())
-        group = [ticket for ticket in line if ticket is not None and ticket.take()]
-        return group, line[-1] is not None
+            while came and len(line) < MAX_GROUP:
+                came = self._line.get_nowait()
+                line += came
+        return [ticket for ticket in line if ticket.take()], bool(came)
 
-    def _first_in_line(self) -> _Ticket[Any] | None:
-        """Wait for a job; None for the end. What lags is synced if none comes soon."""
+    def _first_in_line(self) -> Sequence[_Ticket[Any]]:
+        """Wait for jobs; none are the end. What lags is synced if none come soon."""
         if self._lags:
             try:
                 return self._line.get(timeout=LAG_S)
