@@ -14,7 +14,7 @@ import trio
 from harakapy.hooks import Subject
 from harakapy.inbound.transaction import Transaction
 from harakapy.log import Logger
-from harakapy.net import Pump, SocketAddress
+from harakapy.net import Pump, SocketAddress, inline_pump
 from harakapy.net.tls import TlsState
 
 if TYPE_CHECKING:
@@ -169,6 +169,11 @@ class Connection(Subject):
         if self.auth_user:
             self.auth_user = self.auth_mechanism = ""
             self._relaying = self._relaying_before
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether what runs now does so where octets arrived, outside of the connection's task."""
+        return self.pump is not None and self.pump is inline_pump()
 
     async def enter_task(self) -> None:
         """Have what follows run in the task of the connection, as all must that waits. Called by the core."""

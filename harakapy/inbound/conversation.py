@@ -77,7 +77,7 @@ class Conversation:
     """
 
     __slots__ = (
-        "_arrival", "_deadline", "_is_waiting", "_junk", "_loop_reply", "_protocol", "auth_failures",
+        "_arrival", "_commit_deadline", "_deadline", "_is_waiting", "_junk", "_loop_reply", "_protocol", "auth_failures",
         "client_has_left", "connection", "farewell", "hooks", "is_closing", "mechanisms", "reception",
         "service", "stream", "successor", "terms",
     )  # fmt: skip
@@ -99,6 +99,7 @@ class Conversation:
         self.reception: Reception | None = None
         self.stream = arrival.stream
         self._deadline = deadline
+        self._commit_deadline: Deadline | None = None
         self._protocol = ServerProtocol(self.terms.limits, self.extensions)
         if arrival.received:
             self._protocol.receive_data(arrival.received)
@@ -272,6 +273,27 @@ class Conversation:
         """Begin to collect the content of the transaction."""
         self.reception = Reception(self.terms, framing, trio.current_time())
         return self.reception
+
+    def begin_commit(self) -> None:
+        """Let nothing but a deadline of its own cut short what is committed inline, until `end_commit`."""
+        pump = self.connection.pump
+        assert pump is not None, "what runs inline has a pump"
+        if self._commit_deadline is None:
+            self._commit_deadline = self.service.watchdog.watch(pump)
+        self._commit_deadline.after(self.terms.commit_timeout_s)
+        pump.is_shielded = True
+
+    def end_commit(self) -> None:
+        """The commit is done, or given up."""
+        pump, deadline = self.connection.pump, self._commit_deadline
+        assert pump is not None and deadline is not None, "it has begun"
+        deadline.at = math.inf
+        pump.is_shielded = False
+
+    def close(self) -> None:
+        """Give up what others keep for it; it waits for nothing any more."""
+        if self._commit_deadline is not None:
+            self._commit_deadline.close()
 
     async def reset_transaction(self) -> None:
         """Drop the transaction, if there is one, after telling the plugins."""

@@ -257,10 +257,14 @@ async def _decide(conversation: Conversation, transaction: Transaction) -> None:
         await conversation.settle("data_post", verdict)
         return
     hook = "queue_outbound" if connection.relaying else "queue"
-    if hook == "queue_outbound" or any(map(hooks.may_wait, (hook, "queue_ok", "reset_transaction"))):
+    if any(map(hooks.may_wait, (hook, "queue_ok", "reset_transaction"))):
         await _commit_shielded(conversation, transaction, hook)
-    else:
+    elif hook == "queue":
         await _commit(conversation, transaction, hook)
+    elif connection.is_inline and connection.server.outbound.needs_no_task(transaction.content):
+        await _commit_inline(conversation, transaction)
+    else:
+        await _commit_shielded(conversation, transaction, hook)
 
 
 async def _commit(conversation: Conversation, transaction: Transaction, hook: str) -> None:
@@ -304,6 +308,18 @@ async def _commit_shielded(conversation: Conversation, transaction: Transaction,
         await conversation.flush()
     if scope.cancelled_caught and transaction.reply is None:
         conversation.send(COMMIT_TIMEOUT)
+
+
+async def _commit_inline(conversation: Conversation, transaction: Transaction) -> None:
+    """The same where only our own queue may wait, for its commit: without a task, and so without a scope."""
+    conversation.begin_commit()
+    try:
+        await _commit(conversation, transaction, "queue_outbound")
+    except trio.TooSlowError:
+        conversation.send(COMMIT_TIMEOUT)
+    finally:
+        conversation.end_commit()
+    await conversation.flush()
 
 
 @lru_cache(maxsize=2)  # asked for with every message; to find the zone takes longer than all the rest

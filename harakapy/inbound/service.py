@@ -192,6 +192,7 @@ class Service:
             if ending not in ("broken", HANDED_OVER) and not conversation.client_has_left:
                 await _linger(stream)
         finally:
+            conversation.close()
             del self._open[conversation]
             self.open_connections.value = len(self._open)
 

@@ -8,7 +8,7 @@ from .endpoint import Endpoint, EndpointError
 from .limits import ConnectionLimits, Refusal
 from .listener import Listener, ListenError, open_listeners
 from .poller import Poller
-from .pump import Pump
+from .pump import Pump, inline_pump
 from .resolver import MailExchange, Resolver
 from .shared_limits import SharedLimits
 from .stream import SocketAddress, SocketStream

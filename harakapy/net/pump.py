@@ -5,17 +5,22 @@ To wake a task for each is most of the work then: the scheduler, the context, th
 coroutines. So the coroutine of a connection is not the connection's task. It is an object of its own, with
 two places to run at:
 
-- *in its task*, which is the ordinary case: whatever it awaits is handed on to trio; - *inline*: while it
-waits for octets, and nothing else, the task is parked, and the poller itself goes on with
-  the coroutine when they have come, up to the next wait for octets.
+- *in its task*, which is the ordinary case: whatever it awaits is handed on to trio;
+- *inline*: while it waits for octets, and nothing else, the task is parked, and the poller itself goes on
+  with the coroutine when they have come, up to the next wait for octets.
 
 Code that runs inline must not await anything of trio's: it has no task. So before it does, it says
 ``await pump.enter_task()``, which moves it there if need be, and nothing else happens. From then on it stays
 in its task, until ``leave_task()`` allows it to leave at its next wait for octets. That must not be within a
 cancel scope or a nursery, which belong to the task that has opened them.
 
+Beside octets there is one more thing for which it may wait inline: a piece of work that is under way elsewhere
+(`Pump.wait_for`), such as a commit. Who does the work calls `Pump.go_on` when it is done.
+
 In both places it runs in the context (contextvars) of its task. A cancellation of the task reaches it at its
-wait for octets, as it would otherwise. What it raises inline comes out of `run`, in the task.
+wait for octets, as it would otherwise. Work is given up for it only if that is possible and the pump not
+``is_shielded``; else the cancellation is due at the next wait. What it raises inline comes out of `run`, in
+the task.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Final, Generic, TypeVar, cast
 
+import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
 _Result = TypeVar("_Result")
@@ -34,19 +40,32 @@ _Result = TypeVar("_Result")
 class _Wait(enum.Enum):
     """What the coroutine says to whoever runs it; everything else it yields is for trio."""
 
-    OCTETS = "go on when octets have come"
+    OUTSIDE = "go on when octets have come, or work is done"
     TASK = "go on in the task"
 
 
 # Looked up for each wait: a member of an Enum takes longer than a name of the module.
-_OCTETS: Final = _Wait.OCTETS
+_OUTSIDE: Final = _Wait.OUTSIDE
 _TASK: Final = _Wait.TASK
+
+_inline: Pump[Any] | None = None
+
+
+def inline_pump() -> Pump[Any] | None:
+    """The pump whose coroutine runs inline now; None for everything that runs in a task."""
+    return _inline
 
 
 class Pump(Generic[_Result]):
-    """Runs one coroutine. ``is_in_task`` tells that it must stay in its task for now."""
+    """Runs one coroutine. ``is_in_task`` tells that it must stay in its task for now.
 
-    __slots__ = ("_context", "_coroutine", "_error", "_has_ended", "_result", "_task", "is_in_task")
+    While it ``is_shielded`` no cancellation of its task has work given up, and only `cancel` does.
+    """
+
+    __slots__ = (
+        "_context", "_coroutine", "_error", "_give_up", "_has_ended", "_is_cancel_due", "_result", "_task",
+        "_wait", "is_in_task", "is_shielded",
+    )  # fmt: skip
 
     def __init__(self, coroutine: Coroutine[Any, Any, _Result]) -> None:
         self._coroutine = coroutine
@@ -55,7 +74,11 @@ class Pump(Generic[_Result]):
         self._result: _Result | None = None
         self._error: BaseException | None = None
         self._task: Task | None = None  # while it is parked
+        self._wait = _TASK  # what the coroutine waited for when the task was woken
+        self._give_up: Callable[[], bool] | None = None  # while it waits for work
+        self._is_cancel_due = False  # it was refused while there was work to wait for
         self.is_in_task = True
+        self.is_shielded = False
 
     async def run(self) -> _Result:
         """Run the coroutine to its end in the calling task, and give what it returns. Called once."""
@@ -63,26 +86,28 @@ class Pump(Generic[_Result]):
         self._context = current_task().context
         go_on: Callable[[Any], Any] = coroutine.send
         what: object = None
+        wait: Any = _TASK
         try:
             while True:
+                try:
+                    if wait is _OUTSIDE:
+                        self._task, self._is_cancel_due = current_task(), False
+                        await wait_task_rescheduled(self._unpark)
+                        wait = self._wait
+                        if wait is _OUTSIDE and not self._has_ended:  # a cancellation is due
+                            continue
+                    elif wait is not _TASK:
+                        what = await _hand_on(wait)
+                except BaseException as error:  # noqa: BLE001  # a cancellation too is the coroutine's
+                    go_on, what = coroutine.throw, error
+                if self._has_ended:
+                    break
                 try:
                     wait = go_on(what)
                 except StopIteration as stop:
                     self._result = stop.value
                     break
                 go_on, what = coroutine.send, None
-                if wait is _TASK:
-                    continue
-                try:
-                    if wait is not _OCTETS:
-                        what = await _hand_on(wait)
-                        continue
-                    self._task = current_task()
-                    await wait_task_rescheduled(self._unpark)
-                except BaseException as error:  # noqa: BLE001  # a cancellation too is the coroutine's
-                    go_on, what = coroutine.throw, error
-                if self._has_ended:
-                    break
         finally:
             coroutine.close()
             self.is_in_task = True
@@ -103,29 +128,55 @@ class Pump(Generic[_Result]):
     @types.coroutine
     def wait_octets(self) -> Generator[_Wait, None, None]:
         """Wait until somebody calls `go_on`; for the coroutine alone, unless it must stay in its task."""
-        yield _OCTETS
+        yield _OUTSIDE
+
+    @types.coroutine
+    def wait_for(self, give_up: Callable[[], bool]) -> Generator[_Wait, None, None]:
+        """Wait, inline, for work after which `go_on` is called; ``give_up`` tells whether it will not be done.
+
+        Raises trio.Cancelled or trio.TooSlowError if it was given up.
+        """
+        self._give_up = give_up
+        try:
+            yield _OUTSIDE
+        finally:
+            self._give_up = None
 
     def go_on(self) -> None:
-        """Octets have come: run the coroutine inline, up to its next wait. Raises nothing."""
-        task = self._task
-        if task is None:  # it was cancelled, and its task is about to tell it
-            return
+        """Octets have come, or work is done: run the coroutine inline to its next wait. Raises nothing."""
+        if self._task is not None:  # else it was cancelled, and its task is about to tell it
+            self._run_inline(self._coroutine.send, None)
+
+    def cancel(self) -> None:
+        """Raise trio.TooSlowError in the coroutine if it waits for work that can be given up."""
+        if self._task is not None and self._give_up is not None and self._give_up():
+            self._run_inline(self._coroutine.throw, trio.TooSlowError())
+
+    def _run_inline(self, resume: Callable[[Any], Any], what: object) -> None:
+        global _inline  # noqa: PLW0603  # there is one event loop in a thread, and one in a process
+        outer, _inline = _inline, self
         assert self._context is not None, "it has a task"
         try:
-            wait = self._context.run(self._coroutine.send, None)
-            if wait is _OCTETS:
-                return
-            if wait is not _TASK:
+            wait = self._context.run(resume, what)
+            if wait is not _OUTSIDE and wait is not _TASK:
                 wait = self._context.run(self._coroutine.throw, _NotInTask(wait))
+            if wait is _OUTSIDE and not self._is_cancel_due:
+                return
+            self._wait = wait
         except StopIteration as stop:
             self._has_ended, self._result = True, stop.value
         except BaseException as error:  # noqa: BLE001  # raised in the task
             self._has_ended, self._error = True, error
+        finally:
+            _inline = outer
         if self._task is not None:
-            self._task = None
+            task, self._task = self._task, None
             reschedule(task)
 
     def _unpark(self, _: RaiseCancelT) -> Abort:
+        if self._give_up is not None and (self.is_shielded or not self._give_up()):
+            self._is_cancel_due = True
+            return Abort.FAILED
         self._task = None
         return Abort.SUCCEEDED
 

@@ -129,6 +129,14 @@ class Outbound:
             next_hop=next_hop,
         )
 
+    def needs_no_task(self, content: Content) -> bool:
+        """Whether `accept` waits for nothing but a commit, so that it may be awaited outside of a task."""
+        return (
+            self._works is not None
+            and self._works.store.commits_outside_of_tasks(content)
+            and not self._hooks.is_implemented("pre_send_trans_email")
+        )
+
     async def enqueue(
         self,
         uuid: str,

@@ -31,10 +31,13 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 import trio
+from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
+from harakapy.net import inline_pump
 from harakapy.queue.errors import StoreUnavailable
 from harakapy.queue.sqlite_errors import is_busy, translated
 
@@ -63,7 +66,8 @@ class Joint(Generic[Item, T]):
 
 
 MAX_GROUP: Final = 100
-"""Jobs in one transaction, twice that at the most: at 4 KiB a message the gain is used up, and the first one's wait stays bounded."""
+"""Jobs in one transaction, twice that at the most: at 4 KiB a message the gain is used up, and the first one's
+wait stays bounded."""
 
 
 LAG_S: Final = 0.1
@@ -85,7 +89,7 @@ class GroupCommit:
         self._token = trio.lowlevel.current_trio_token()
         self._line: queue.SimpleQueue[Sequence[_Ticket[Any]]] = queue.SimpleQueue()  # an empty one ends it
         self._coming: list[_Ticket[Any]] = []  # those that came in this step of the event loop
-        self._resting_usher: trio.lowlevel.Task | None = None
+        self._resting_usher: Task | None = None
         self._is_closed = False
         self._thread = threading.Thread(target=self._serve, name="harakapy-store", daemon=True)
         self._thread.start()
@@ -98,16 +102,20 @@ class GroupCommit:
         it for `LAG_S` more.
 
         Cancelled in line, the job is not run; once taken out of line, it is finished and its result returned.
+        May be awaited outside of a task, in the coroutine of a `harakapy.net.Pump`.
         Raises what the job raises; StoreUnavailable or StoreFull if the database fails.
         """
         if self._is_closed:
             raise StoreUnavailable("the store is closed")
-        ticket = _Ticket(job, then, may_lag, trio.lowlevel.current_task())
-        self._coming.append(ticket)
-        if self._resting_usher is not None:
-            usher, self._resting_usher = self._resting_usher, None
-            trio.lowlevel.reschedule(usher)
-        await trio.lowlevel.wait_task_rescheduled(ticket.withdraw)
+        pump = inline_pump()
+        if pump is None:
+            ticket = _Ticket(job, then, may_lag, partial(reschedule, current_task()))
+            self._come(ticket)
+            await wait_task_rescheduled(ticket.withdraw)
+        else:
+            ticket = _Ticket(job, then, may_lag, pump.go_on)
+            self._come(ticket)
+            await pump.wait_for(ticket.take)
         return ticket.result()
 
     async def sync(self, *, then: Callable[[], None]) -> None:
@@ -135,20 +143,26 @@ class GroupCommit:
                 self._token.run_sync_soon(_wake, group)  # the loop runs: these tasks wait, whatever happens
         self._disconnect()
 
+    def _come(self, ticket: _Ticket[Any]) -> None:
+        self._coming.append(ticket)
+        if self._resting_usher is not None:
+            usher, self._resting_usher = self._resting_usher, None
+            reschedule(usher)
+
     async def _usher(self) -> None:
         """Let jobs stand in line, all that came while tasks had their turns at once.
 
         To wake the thread for each would make small groups, and a fight for Python's lock at every one.
         """
 
-        def rest_no_more(_raise_cancel: object) -> trio.lowlevel.Abort:
+        def rest_no_more(_raise_cancel: object) -> Abort:
             self._resting_usher = None
-            return trio.lowlevel.Abort.SUCCEEDED
+            return Abort.SUCCEEDED
 
         while True:
             if not self._coming:
-                self._resting_usher = trio.lowlevel.current_task()
-                await trio.lowlevel.wait_task_rescheduled(rest_no_more)
+                self._resting_usher = current_task()
+                await wait_task_rescheduled(rest_no_more)
             self._line_up()
 
     def _line_up(self) -> None:
@@ -247,28 +261,28 @@ class GroupCommit:
 
 
 class _Ticket(Generic[T]):
-    """A job in line, and the task that waits for it."""
+    """A job in line, and how to wake who waits for it."""
 
-    __slots__ = ("_taken", "_task", "_then", "error", "job", "may_lag", "value")
+    __slots__ = ("_taken", "_then", "error", "job", "may_lag", "value", "wake")
 
     def __init__(
-        self, job: Job[T], then: Callable[[T], None] | None, may_lag: bool, task: trio.lowlevel.Task
+        self, job: Job[T], then: Callable[[T], None] | None, may_lag: bool, wake: Callable[[], None]
     ) -> None:
         self.job = job
         self.may_lag = may_lag
         self.value: T
         self.error: Exception | None = None
         self._then = then
-        self._task = task
+        self.wake = wake
         self._taken = threading.Lock()
 
     def take(self) -> bool:
         """Decide once and for all that the job runs; false if it was withdrawn."""
         return self._taken.acquire(blocking=False)
 
-    def withdraw(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+    def withdraw(self, _raise_cancel: object) -> Abort:
         """Take the job out of line for a cancelled task, unless it was taken."""
-        return trio.lowlevel.Abort.SUCCEEDED if self.take() else trio.lowlevel.Abort.FAILED
+        return Abort.SUCCEEDED if self.take() else Abort.FAILED
 
     def follow_up(self) -> None:
         """Do what was to be done after the commit. Nothing it raises may undo that, nor stop the thread."""
@@ -277,9 +291,6 @@ class _Ticket(Generic[T]):
                 self._then(self.value)
             except Exception as error:  # noqa: BLE001 - its caller gets it
                 self.error = translated(error)
-
-    def wake(self) -> None:
-        trio.lowlevel.reschedule(self._task)
 
     def result(self) -> T:
         if self.error is not None:

@@ -132,6 +132,9 @@ class SqliteStore(Store):
             if file is not None and not is_committed:
                 self._files.discard(file)
 
+    def commits_outside_of_tasks(self, content: Content) -> bool:
+        return not content.is_spooled and content.output_size <= INLINE_LIMIT
+
     async def settle(self, settlement: Settlement) -> None:
         await self._writer.run(lambda each: sqlite_commits.settle(each, settlement), then=self._discard)
 

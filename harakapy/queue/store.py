@@ -78,6 +78,10 @@ class Store(ABC):
         as `settle`; StoreFull if there is no room; StoreUnavailable.
         """
 
+    def commits_outside_of_tasks(self, content: Content) -> bool:
+        """Whether `commit` may be awaited by a `harakapy.net.Pump` that runs inline, given this content."""
+        return False
+
     @abstractmethod
     async def settle(self, settlement: Settlement) -> None:
         """Record that something was reported, or is not to be; deliveries concluded are gone.
