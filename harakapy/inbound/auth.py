@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from harakapy.hooks import Action, Verdict
+from harakapy.net import enter_task
 from harakapy.smtp import AuthResponse, Reply
 from harakapy.smtp.sasl import (
     Challenge,
@@ -75,7 +76,7 @@ def missing_login(conversation: Conversation) -> Reply | None:
 
 async def auth(conversation: Conversation, command: Auth) -> None:
     """AUTH: the client logs in."""
-    await conversation.connection.enter_task()
+    await enter_task()
     refusal = _refusal(conversation)
     mechanism = None if refusal else start_exchange(command.mechanism, _session(conversation))
     if mechanism is None:

@@ -14,7 +14,7 @@ import trio
 from harakapy.hooks import Subject
 from harakapy.inbound.transaction import Transaction
 from harakapy.log import Logger
-from harakapy.net import Pump, SocketAddress, inline_pump
+from harakapy.net import SocketAddress, enter_task
 from harakapy.net.tls import TlsState
 
 if TYPE_CHECKING:
@@ -79,13 +79,12 @@ class Connection(Subject):
     that EHLO is about to be answered with. ``errors`` counts what the client did wrong. ``early_talker``
     tells that it spoke before the greeting, ``pipelining`` that it sent commands in groups. ``tls`` tells of
     the TLS session, None without one; ``proxy`` is the address of the proxy that the client came through.
-    ``pump`` is the core's: what runs the dialogue. ``auth_user`` is who has logged in and ``auth_mechanism``
-    how, both "" if nobody has.
+    ``auth_user`` is who has logged in and ``auth_mechanism`` how, both "" if nobody has.
     """
 
     __slots__ = (
         "_log", "_nursery", "_relaying", "_relaying_before", "auth_mechanism", "auth_user", "capabilities",
-        "early_talker", "errors", "hello", "local", "message_count", "pipelining", "proxy", "pump", "remote",
+        "early_talker", "errors", "hello", "local", "message_count", "pipelining", "proxy", "remote",
         "server", "started_at", "tls", "transaction", "transaction_count", "uuid",
     )  # fmt: skip
 
@@ -111,7 +110,6 @@ class Connection(Subject):
         self._relaying = self._relaying_before = False
         self._log = log
         self._nursery: trio.Nursery | None = None
-        self.pump: Pump[Any] | None = None
 
     @property
     def log(self) -> Logger:
@@ -170,20 +168,9 @@ class Connection(Subject):
             self.auth_user = self.auth_mechanism = ""
             self._relaying = self._relaying_before
 
-    @property
-    def is_inline(self) -> bool:
-        """Whether what runs now does so where octets arrived, outside of the connection's task."""
-        return self.pump is not None and self.pump is inline_pump()
-
     async def enter_task(self) -> None:
         """Have what follows run in the task of the connection, as all must that waits. Called by the core."""
-        if self.pump is not None:
-            await self.pump.enter_task()
-
-    def leave_task(self) -> None:
-        """Allow what follows to run where octets arrive, up to the next `enter_task`. Called by the core."""
-        if self.pump is not None:
-            self.pump.leave_task()
+        await enter_task()
 
     def open(self, nursery: trio.Nursery) -> None:
         """Name the nursery in which everything of this connection lives. Called by the core."""

@@ -23,7 +23,7 @@ from harakapy.inbound.connection import Connection, Hello
 from harakapy.inbound.extensions import withheld
 from harakapy.inbound.outcomes import OUTCOMES, Step
 from harakapy.inbound.receive import Framing, Reception
-from harakapy.net import Deadline, SocketStream
+from harakapy.net import Deadline, Pump, SocketStream, enter_task, leave_task
 from harakapy.net.tls import TlsHandshakeError
 from harakapy.smtp import (
     NEED_DATA,
@@ -77,9 +77,9 @@ class Conversation:
     """
 
     __slots__ = (
-        "_arrival", "_commit_deadline", "_deadline", "_is_waiting", "_junk", "_loop_reply", "_protocol", "auth_failures",
-        "client_has_left", "connection", "farewell", "hooks", "is_closing", "mechanisms", "reception",
-        "service", "stream", "successor", "terms",
+        "_arrival", "_commit_deadline", "_deadline", "_is_waiting", "_junk", "_loop_reply", "_protocol",
+        "auth_failures", "client_has_left", "connection", "farewell", "hooks", "is_closing", "mechanisms",
+        "reception", "service", "stream", "successor", "terms",
     )  # fmt: skip
 
     def __init__(
@@ -140,7 +140,7 @@ class Conversation:
         """
         try:
             while not self.is_closing:
-                self.connection.leave_task()
+                leave_task()
                 event = await self.next_event()
                 if self._loop_reply is not None and type(event) is not Quit:
                     self.count_error()
@@ -228,7 +228,7 @@ class Conversation:
 
         Raises trio.BrokenResourceError if there will be no TLS: such a connection is of no use any more.
         """
-        await self.connection.enter_task()
+        await enter_task()
         await self.flush()
         if self._protocol.state is not State.TLS:
             return  # octets came behind the command: the next event refuses that
@@ -274,21 +274,18 @@ class Conversation:
         self.reception = Reception(self.terms, framing, trio.current_time())
         return self.reception
 
-    def begin_commit(self) -> None:
+    def begin_commit(self, pump: Pump[Any]) -> None:
         """Let nothing but a deadline of its own cut short what is committed inline, until `end_commit`."""
-        pump = self.connection.pump
-        assert pump is not None, "what runs inline has a pump"
         if self._commit_deadline is None:
             self._commit_deadline = self.service.watchdog.watch(pump)
         self._commit_deadline.after(self.terms.commit_timeout_s)
         pump.is_shielded = True
 
-    def end_commit(self) -> None:
+    def end_commit(self, pump: Pump[Any]) -> None:
         """The commit is done, or given up."""
-        pump, deadline = self.connection.pump, self._commit_deadline
-        assert pump is not None and deadline is not None, "it has begun"
-        deadline.at = math.inf
         pump.is_shielded = False
+        if self._commit_deadline is not None:
+            self._commit_deadline.at = math.inf
 
     def close(self) -> None:
         """Give up what others keep for it; it waits for nothing any more."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from time import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
@@ -24,6 +24,7 @@ from harakapy.inbound.outcomes import OUTCOMES
 from harakapy.inbound.transaction import Transaction
 from harakapy.mail import Content, ContentWriter, Header
 from harakapy.mail.trace import date_time, received_field, with_protocol
+from harakapy.net import Pump, enter_task, inline_pump
 from harakapy.queue import StoreError, StoreFull
 from harakapy.smtp import Bdat, Body, ChunkEnd, ContentChunk, ContentEnd, Data, Event, LineRules, Reply
 
@@ -220,7 +221,7 @@ async def _receive(conversation: Conversation, reception: Reception) -> Event:
     while type(event := await conversation.next_event(reception)) is ContentChunk:
         reception.take(event.data)
         if reception.is_flush_due:
-            await conversation.connection.enter_task()
+            await enter_task()
             await reception.flush()
     return event
 
@@ -232,7 +233,7 @@ async def _conclude(conversation: Conversation, reception: Reception) -> None:
     assert transaction is not None, "content comes within a transaction only"
     transaction.data_bytes = reception.octets
     if reception.is_spooled:
-        await connection.enter_task()
+        await enter_task()
     content = await reception.finish()
     if content is not None:
         transaction.content = content
@@ -261,8 +262,8 @@ async def _decide(conversation: Conversation, transaction: Transaction) -> None:
         await _commit_shielded(conversation, transaction, hook)
     elif hook == "queue":
         await _commit(conversation, transaction, hook)
-    elif connection.is_inline and connection.server.outbound.needs_no_task(transaction.content):
-        await _commit_inline(conversation, transaction)
+    elif (pump := inline_pump()) and connection.server.outbound.needs_no_task(transaction.content):
+        await _commit_inline(conversation, transaction, pump)
     else:
         await _commit_shielded(conversation, transaction, hook)
 
@@ -300,7 +301,7 @@ async def _queue(connection: Connection) -> Reply | None:
 
 async def _commit_shielded(conversation: Conversation, transaction: Transaction, hook: str) -> None:
     """The same where plugins may wait: cut short by nothing but a deadline of its own, and told at once."""
-    await conversation.connection.enter_task()
+    await enter_task()
     deadline = trio.current_time() + conversation.terms.commit_timeout_s
     transaction.reply = None
     with trio.CancelScope(shield=True, deadline=deadline) as scope:
@@ -310,15 +311,15 @@ async def _commit_shielded(conversation: Conversation, transaction: Transaction,
         conversation.send(COMMIT_TIMEOUT)
 
 
-async def _commit_inline(conversation: Conversation, transaction: Transaction) -> None:
+async def _commit_inline(conversation: Conversation, transaction: Transaction, pump: Pump[Any]) -> None:
     """The same where only our own queue may wait, for its commit: without a task, and so without a scope."""
-    conversation.begin_commit()
+    conversation.begin_commit(pump)
     try:
         await _commit(conversation, transaction, "queue_outbound")
     except trio.TooSlowError:
         conversation.send(COMMIT_TIMEOUT)
     finally:
-        conversation.end_commit()
+        conversation.end_commit(pump)
     await conversation.flush()
 
 

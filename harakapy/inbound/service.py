@@ -150,14 +150,11 @@ class Service:
 
     async def _converse(self, conversation: Conversation, nursery: trio.Nursery) -> str:
         """Greet and answer; how it ended, for the log."""
-        connection, stream = conversation.connection, conversation.stream
+        connection = conversation.connection
         connection.open(nursery)
         try:
             await greet(conversation)
-            connection.pump = pump = Pump(conversation.run(HANDLERS))
-            if isinstance(stream, SocketStream | TlsStream):
-                stream.attach(pump)
-            await pump.run()
+            await Pump(conversation.run(HANDLERS)).run()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return "broken"
         except IllegalAnswer:

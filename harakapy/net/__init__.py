@@ -8,7 +8,7 @@ from .endpoint import Endpoint, EndpointError
 from .limits import ConnectionLimits, Refusal
 from .listener import Listener, ListenError, open_listeners
 from .poller import Poller
-from .pump import Pump, inline_pump
+from .pump import Pump, current_pump, enter_task, inline_pump, leave_task
 from .resolver import MailExchange, Resolver
 from .shared_limits import SharedLimits
 from .stream import SocketAddress, SocketStream
@@ -36,6 +36,10 @@ __all__ = [
     "SocketStream",
     "TemporaryDnsError",
     "Watchdog",
+    "current_pump",
+    "enter_task",
+    "inline_pump",
+    "leave_task",
     "open_listeners",
     "serve",
 ]

@@ -2,20 +2,18 @@
 
 Theory of operation. A dialogue consists of small answers to small questions, and most need no waiting at all.
 To wake a task for each is most of the work then: the scheduler, the context, the way down a stack of
-coroutines. So the coroutine of a connection is not the connection's task. It is an object of its own, with
-two places to run at:
+coroutines. So the coroutine of a dialogue is not the task's own. It is an object of its own, with two places
+to run at:
 
 - *in its task*, which is the ordinary case: whatever it awaits is handed on to trio;
-- *inline*: while it waits for octets, and nothing else, the task is parked, and the poller itself goes on
-  with the coroutine when they have come, up to the next wait for octets.
+- *inline*: while it waits for octets, or for work that is under way elsewhere, such as a commit, the task is
+  parked. The poller, or who does the work, goes on with the coroutine itself, up to its next wait.
 
 Code that runs inline must not await anything of trio's: it has no task. So before it does, it says
-``await pump.enter_task()``, which moves it there if need be, and nothing else happens. From then on it stays
-in its task, until ``leave_task()`` allows it to leave at its next wait for octets. That must not be within a
-cancel scope or a nursery, which belong to the task that has opened them.
-
-Beside octets there is one more thing for which it may wait inline: a piece of work that is under way elsewhere
-(`Pump.wait_for`), such as a commit. Who does the work calls `Pump.go_on` when it is done.
+``await enter_task()``, which moves it there if need be, and nothing else happens. From then on it stays in
+its task, until ``leave_task()`` allows it to leave at its next wait for octets. That must not be within a
+cancel scope or a nursery, which belong to the task that has opened them. Both may be said anywhere, and mean
+nothing where no pump runs the code.
 
 In both places it runs in the context (contextvars) of its task. A cancellation of the task reaches it at its
 wait for octets, as it would otherwise. Work is given up for it only if that is possible and the pump not
@@ -48,23 +46,40 @@ class _Wait(enum.Enum):
 _OUTSIDE: Final = _Wait.OUTSIDE
 _TASK: Final = _Wait.TASK
 
-_inline: Pump[Any] | None = None
+_current: Pump[Any] | None = None
+
+
+def current_pump() -> Pump[Any] | None:
+    """The pump whose coroutine runs now, inline or in its task; None for all that no pump runs."""
+    return _current
 
 
 def inline_pump() -> Pump[Any] | None:
     """The pump whose coroutine runs inline now; None for everything that runs in a task."""
-    return _inline
+    return _current if _current is not None and _current.is_inline else None
+
+
+async def enter_task() -> None:
+    """Have what follows run in a task, wherever it runs now: to be said before anything of trio's."""
+    if _current is not None:
+        await _current.enter_task()
+
+
+def leave_task() -> None:
+    """Allow what follows to run inline from its next wait on, if a pump runs it: see `Pump.leave_task`."""
+    if _current is not None:
+        _current.leave_task()
 
 
 class Pump(Generic[_Result]):
-    """Runs one coroutine. ``is_in_task`` tells that it must stay in its task for now.
+    """Runs one coroutine. ``is_in_task`` tells that it must stay in its task, ``is_inline`` where it runs.
 
     While it ``is_shielded`` no cancellation of its task has work given up, and only `cancel` does.
     """
 
     __slots__ = (
         "_context", "_coroutine", "_error", "_give_up", "_has_ended", "_is_cancel_due", "_result", "_task",
-        "_wait", "is_in_task", "is_shielded",
+        "_wait", "is_in_task", "is_inline", "is_shielded",
     )  # fmt: skip
 
     def __init__(self, coroutine: Coroutine[Any, Any, _Result]) -> None:
@@ -78,10 +93,12 @@ class Pump(Generic[_Result]):
         self._give_up: Callable[[], bool] | None = None  # while it waits for work
         self._is_cancel_due = False  # it was refused while there was work to wait for
         self.is_in_task = True
+        self.is_inline = False
         self.is_shielded = False
 
     async def run(self) -> _Result:
         """Run the coroutine to its end in the calling task, and give what it returns. Called once."""
+        global _current  # there is one event loop in a process
         coroutine = self._coroutine
         self._context = current_task().context
         go_on: Callable[[Any], Any] = coroutine.send
@@ -102,11 +119,14 @@ class Pump(Generic[_Result]):
                     go_on, what = coroutine.throw, error
                 if self._has_ended:
                     break
+                outer, _current = _current, self
                 try:
                     wait = go_on(what)
                 except StopIteration as stop:
                     self._result = stop.value
                     break
+                finally:
+                    _current = outer
                 go_on, what = coroutine.send, None
         finally:
             coroutine.close()
@@ -132,7 +152,7 @@ class Pump(Generic[_Result]):
 
     @types.coroutine
     def wait_for(self, give_up: Callable[[], bool]) -> Generator[_Wait, None, None]:
-        """Wait, inline, for work after which `go_on` is called; ``give_up`` tells whether it will not be done.
+        """Wait for work after which `go_on` is called; ``give_up`` drops it, and tells whether it could.
 
         Raises trio.Cancelled or trio.TooSlowError if it was given up.
         """
@@ -153,8 +173,9 @@ class Pump(Generic[_Result]):
             self._run_inline(self._coroutine.throw, trio.TooSlowError())
 
     def _run_inline(self, resume: Callable[[Any], Any], what: object) -> None:
-        global _inline  # noqa: PLW0603  # there is one event loop in a thread, and one in a process
-        outer, _inline = _inline, self
+        global _current  # as in `run`
+        outer, _current = _current, self
+        self.is_inline = True
         assert self._context is not None, "it has a task"
         try:
             wait = self._context.run(resume, what)
@@ -168,7 +189,8 @@ class Pump(Generic[_Result]):
         except BaseException as error:  # noqa: BLE001  # raised in the task
             self._has_ended, self._error = True, error
         finally:
-            _inline = outer
+            _current = outer
+            self.is_inline = False
         if self._task is not None:
             task, self._task = self._task, None
             reschedule(task)

@@ -7,15 +7,15 @@ has come yet: so wait first, then read, and the wait is the checkpoint. When it 
 kernel's buffer has room: so write at once, and wait only for the rest. (Server's CPU time for one
 100-octet exchange over loopback, user and kernel together: a third less than with trio.SocketStream.)
 
-Where there is a `Poller` the wait is shared with all other sockets of the server, and where there is a `Pump`
-the coroutine that receives may go on without its task.
+Where there is a `Poller` the wait is shared with all other sockets of the server, and a coroutine that a
+`Pump` runs may go on without its task.
 """
 
 import socket
 from collections.abc import Callable
 from functools import partial
 from operator import index
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import trio
 from trio.lowlevel import (
@@ -30,7 +30,7 @@ from trio.lowlevel import (
 )
 
 from .poller import Poller
-from .pump import Pump
+from .pump import current_pump, enter_task
 
 # One read takes what a fast peer has sent since the last one; more only costs memory. (The kernel hands out
 # about 64 KiB a wake-up on loopback.)
@@ -74,7 +74,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
     """
 
     __slots__ = (
-        "_fd", "_is_watched", "_poller", "_pump", "_reader", "_remote", "_send_fault", "_socket",
+        "_fd", "_is_watched", "_poller", "_reader", "_remote", "_send_fault", "_socket",
     )  # fmt: skip
 
     def __init__(
@@ -92,7 +92,6 @@ class SocketStream(trio.abc.HalfCloseableStream):
         self._fd = connected.fileno()
         self._remote = remote
         self._poller = poller
-        self._pump: Pump[Any] | None = None
         self._is_watched = False  # by the poller
         self._reader: Callable[[], None] | None = None  # called when there is something to read
         # Why nothing may be sent now: None when it may. One slot, so that the common case is one test.
@@ -129,7 +128,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
             raise ValueError("max_bytes must be at least 1")
         if self._fd < 0:
             raise trio.ClosedResourceError("this stream was closed")
-        pump = self._pump
+        pump = current_pump()
         while True:
             try:
                 # An idle connection spends its life here, and pays for each coroutine that is on the way.
@@ -160,7 +159,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         return True
 
     async def _wait_in_task(self) -> None:
-        await self._enter_task()
+        await enter_task()
         if not self._may_wait_with_others():
             await wait_readable(self._fd)
             return
@@ -183,14 +182,6 @@ class SocketStream(trio.abc.HalfCloseableStream):
         elif self._poller is not None:  # nobody will read before the next wait
             self._is_watched = False
             self._poller.forget(self._fd)
-
-    def attach(self, pump: Pump[Any] | None) -> None:
-        """Let the pump's coroutine receive inline from now on, and enter its task before a send must wait."""
-        self._pump = pump
-
-    async def _enter_task(self) -> None:
-        if self._pump is not None:
-            await self._pump.enter_task()
 
     def receive_nowait(self, max_bytes: int = RECEIVE_OCTETS) -> bytes:
         """What has come already, without waiting; b"" if nothing has, or never will."""
@@ -217,11 +208,11 @@ class SocketStream(trio.abc.HalfCloseableStream):
         if sent < size:
             await self._send_rest(memoryview(data)[sent:])
         elif size > UNYIELDING_SEND_OCTETS:
-            await self._enter_task()
+            await enter_task()
             await trio.lowlevel.checkpoint()
 
     async def _send_rest(self, rest: memoryview) -> None:
-        await self._enter_task()
+        await enter_task()
         self._send_fault = trio.BusyResourceError
         try:
             while rest:

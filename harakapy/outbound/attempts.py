@@ -19,6 +19,7 @@ from harakapy.log import Logger
 from harakapy.mail import Content
 from harakapy.mail.safe_text import neutralise
 from harakapy.mail.status import EnhancedStatus
+from harakapy.net import leave_task
 from harakapy.outbound.attempt import Answer, Phase
 from harakapy.outbound.clock import SteadyClock
 from harakapy.outbound.conclusion import Conclusion
@@ -253,6 +254,7 @@ class _Source:
         if self._content is None:
             await self._stages.answered()
             self._content = await self._open_content()
+            leave_task()  # from here on there are replies to wait for, mostly
         return self._content
 
     def __enter__(self) -> Self:

@@ -25,6 +25,7 @@ import trio
 from harakapy.hooks import IllegalAnswer
 from harakapy.log import Logger
 from harakapy.mail import Content
+from harakapy.net import enter_task
 from harakapy.outbound.attempts import Attempted, Attempts, Stages
 from harakapy.outbound.clock import SteadyClock
 from harakapy.outbound.crew import Crew
@@ -267,6 +268,7 @@ class Engine:
             is_admitted = self.schedule.answered(start, trio.current_time())
             self._start_what_may()  # more may go to that host, and another one may be called
             if not is_admitted:
+                await enter_task()
                 await room.wait()
         finally:
             del self._admitted[start]
@@ -439,6 +441,7 @@ class Engine:
                 return
             if scope is not None:
                 scope.shield = False
+            await enter_task()
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 

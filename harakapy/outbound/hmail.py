@@ -10,6 +10,7 @@ from harakapy.hooks import Notes, Subject
 from harakapy.mail import Content, Header
 from harakapy.mail.envelope import Envelope
 from harakapy.mail.status import EnhancedStatus
+from harakapy.net import enter_task
 from harakapy.net.tls import TlsState
 from harakapy.queue import DeliveryRequest
 from harakapy.smtp import Address, MailParameters, RcptParameters, Reply
@@ -67,6 +68,10 @@ class HMail(Subject):
         if message.notes:
             hmail._notes = Notes(deepcopy(message.notes))  # of other attempts, too
         return hmail
+
+    async def enter_task(self) -> None:
+        """Have what follows run in a task, as hooks must that wait. Called by the core."""
+        await enter_task()
 
     @property
     def mail_from(self) -> Address:

@@ -18,6 +18,7 @@ from typing import Final
 
 import trio
 
+from harakapy.net import enter_task
 from harakapy.outbound.facilities import Facilities
 from harakapy.outbound.hop import Target
 from harakapy.outbound.session import Session
@@ -89,6 +90,7 @@ class Pool:
 
     async def _open_new(self, target: Target, terms: Terms) -> Session:
         place = target.place
+        await enter_task()
         self._open[place] += 1
         try:
             return await Session.open(target, terms, self._facilities)

@@ -15,6 +15,7 @@ import trio
 
 from harakapy.mail import Content, Envelope
 from harakapy.mail.seven_bit import has_eight_bit, seven_bit
+from harakapy.net import enter_task
 from harakapy.smtp import Body, LineRules
 from harakapy.smtp.capabilities import Capabilities
 
@@ -81,6 +82,7 @@ class Rendition:
 
     async def _read(self) -> bytes:
         if self._is_read_in_thread:
+            await enter_task()
             return await trio.to_thread.run_sync(next, self._blocks, b"")
         return next(self._blocks, b"")
 
@@ -133,6 +135,7 @@ async def _converted(
 async def _away(content: Content, work: Callable[[], _Result]) -> _Result:
     """Do what reads all of the content: in a thread unless it is small and in memory."""
     if content.is_spooled or content.size > SMALL_OCTETS:
+        await enter_task()
         return await trio.to_thread.run_sync(work)
     return work()
 

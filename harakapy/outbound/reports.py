@@ -29,6 +29,7 @@ from harakapy.mail import Content
 from harakapy.mail.envelope import Envelope, Recipient
 from harakapy.mail.report import Action, Fate, Report, compose
 from harakapy.mail.returned import NOTHING, give_back
+from harakapy.net import enter_task
 from harakapy.outbound.report_limits import ReportLimits
 from harakapy.outbound.report_terms import ReportTerms
 from harakapy.queue import (
@@ -259,6 +260,8 @@ class Reporter:
         unique = self._new_id()
         try:
             compose = partial(self._compose, unique, plan, content, now)
+            if not _is_small(plan, content):
+                await enter_task()
             octets = compose() if _is_small(plan, content) else await trio.to_thread.run_sync(compose)
         finally:
             if content is not None:

@@ -25,7 +25,7 @@ from typing import Final
 
 from harakapy.config import RouteSettings, Settings
 from harakapy.mail.status import EnhancedStatus
-from harakapy.net import MailExchange, NameNotFound, NoData, Resolver, TemporaryDnsError
+from harakapy.net import MailExchange, NameNotFound, NoData, Resolver, TemporaryDnsError, enter_task
 from harakapy.outbound.addresses import Addresses, Found
 from harakapy.outbound.attempt import Answer, Phase
 from harakapy.outbound.hop import NextHop, Target
@@ -105,6 +105,7 @@ class Router:
         targets = () if hops else self._table.targets(rule)
         if not targets:
             hops = hops or self._table.hops(rule)
+            await enter_task()
             try:
                 found = await (self._given(hops) if hops else self._by_dns(domain))
             except _NoRoute as reason:

@@ -66,8 +66,8 @@ class Joint(Generic[Item, T]):
 
 
 MAX_GROUP: Final = 100
-"""Jobs in one transaction, twice that at the most: at 4 KiB a message the gain is used up, and the wait of the
-first one stays bounded."""
+"""Jobs in one transaction, twice that at the most: at 4 KiB a message the gain is used up, and the wait of
+the first one stays bounded."""
 
 
 LAG_S: Final = 0.1

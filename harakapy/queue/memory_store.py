@@ -15,6 +15,7 @@ from typing import Any
 import trio
 
 from harakapy.mail.content import Content
+from harakapy.net import enter_task
 from harakapy.queue.clock_set import ClockSet
 from harakapy.queue.delivery import Delivery, DeliveryKey, DeliveryRequest, Diagnostic, Lease, State
 from harakapy.queue.errors import LeaseLost, MessageNotFound, StoreUnavailable
@@ -258,6 +259,7 @@ class MemoryStore(Store):
         await trio.lowlevel.checkpoint()
 
     async def _begin(self) -> None:
+        await enter_task()
         await trio.lowlevel.checkpoint()
         if self._is_closed:
             raise StoreUnavailable("the store is closed")

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 import trio
 
+from harakapy.net import enter_task
 from harakapy.queue.errors import StoreUnavailable
 from harakapy.queue.sqlite_errors import translated
 from harakapy.queue.sqlite_schema import connect
@@ -39,6 +40,7 @@ class Readers:
 
         Raises what the query raises; StoreUnavailable if the database fails.
         """
+        await enter_task()
         return await trio.to_thread.run_sync(self._run, query, limiter=self._limiter)
 
     async def aclose(self) -> None:

@@ -22,6 +22,7 @@ import trio
 
 from harakapy.log import Logger
 from harakapy.mail.content import Content
+from harakapy.net import enter_task
 from harakapy.queue import sqlite_claims, sqlite_commits, sqlite_queries, sqlite_steering
 from harakapy.queue.clock_set import ClockSet
 from harakapy.queue.delivery import Delivery, DeliveryKey, DeliveryRequest, Diagnostic, Lease
@@ -234,6 +235,7 @@ class SqliteStore(Store):
             raise translated(error) from error
 
     async def _in_thread(self, function: Callable[[Content], T], content: Content) -> T:
+        await enter_task()
         return await trio.to_thread.run_sync(function, content, limiter=self._file_writers)
 
     async def _change(self, selection: Selection, change: sqlite_steering.Change) -> Count:
@@ -276,6 +278,7 @@ class SqliteStore(Store):
         try:
             await self._writer.sync(then=lambda: self._discard(files))
         except StoreFull:
+            await enter_task()
             await trio.to_thread.run_sync(self._discard, files)
         except StoreUnavailable as error:
             self._log.error("content of a finished message is left on disk", problem=str(error))

@@ -25,7 +25,6 @@ class Scene:
         ours, self.theirs = socket.socketpair()
         self.stream = SocketStream(ours, poller=poller)
         self.pump = Pump[Any](script(self))
-        self.stream.attach(self.pump)
         self.task: trio.lowlevel.Task | None = None
         self.seen: list[Any] = []
 

@@ -4,6 +4,7 @@ from typing import cast
 import trio
 import trio.testing
 
+from harakapy.net import enter_task
 from harakapy.outbound.crew import MAX_IDLE, Crew
 from harakapy.outbound.turn import Start
 
@@ -24,6 +25,7 @@ class Diary:
 
     async def make(self, start: Start, scope: trio.CancelScope) -> Start | None:
         self.made.append(start)
+        await enter_task()
         self.tasks.add(trio.lowlevel.current_task())
         await self.may_end.wait()
         return self.following.get(start)

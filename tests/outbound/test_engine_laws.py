@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from harakapy import Server, Settings
 from harakapy.log import silent_logger
 from harakapy.mail.envelope import Envelope
+from harakapy.net import enter_task
 from harakapy.outbound.attempt import Answer, Phase
 from harakapy.outbound.courier import Courier, Ending, Source
 from harakapy.outbound.failure import Action, judge
@@ -64,6 +65,7 @@ class Hosts(Courier):
         tried = {str(recipient.address) for recipient in envelope.rcpt_to} - {SENDER}
         self.tried_at_once |= tried & self._trying  # raised here, it would be a defect that puts mail off
         self._trying |= tried
+        await enter_task()
         await trio.sleep(self._dice.choice([0.0, 0.5, 30.0, 1200.0]))
         self._trying -= tried
         if self._dice.random() < 0.03:
@@ -95,6 +97,7 @@ def unreliable(store: Store, dice: Random, rate: float, reported: Counter[str]) 
 
     def fails(name: str) -> Callable[..., Any]:
         async def call(self: Store, *arguments: Any, **named: Any) -> Any:
+            await enter_task()
             await trio.lowlevel.checkpoint()
             if dice.random() < rate:
                 raise dice.choice([StoreUnavailable, StoreFull])(f"{name} fails")

@@ -15,11 +15,10 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import trio
 
-from harakapy.net.pump import Pump
 from harakapy.net.tls.state import TlsState
 
 __all__ = ["TlsHandshakeError", "TlsStream", "TlsTruncatedError", "Transport"]
@@ -49,9 +48,6 @@ class Transport(Protocol):
 
     def try_send(self, data: bytes) -> bool:
         """Send without waiting; whether all was sent."""
-
-    def attach(self, pump: Pump[Any] | None) -> None:
-        """Let the pump's coroutine receive inline."""
 
     def close(self) -> None:
         """Close at once."""
@@ -133,10 +129,6 @@ class TlsStream(trio.abc.HalfCloseableStream):
         if self._state is None:
             self._state = TlsState.of(self._ssl)
         return self._state
-
-    def attach(self, pump: Pump[Any] | None) -> None:
-        """Let the pump's coroutine receive inline from now on: what waits here is the transport."""
-        self._transport.attach(pump)
 
     async def do_handshake(self) -> None:
         """Shake hands, with no deadline: `accept_tls` and `connect_tls` have one.
