@@ -12,7 +12,7 @@ __all__ = ["ContentType", "transfer_encoding"]
 
 _TOKEN: Final = r"[^\x00-\x20\x7f()<>@,;:\\\"/\[\]?=]++"
 _TYPE = re.compile(rf"[ \t]*({_TOKEN})[ \t]*/[ \t]*({_TOKEN})")
-_PARAMETER = re.compile(rf';[ \t]*({_TOKEN})[ \t]*=[ \t]*("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^ \t;"]*+)')
+_PARAMETER = re.compile(rf';[ \t]*({_TOKEN})[ \t]*=[ \t]*("[^"\\]*+(?>(?:\\.[^"\\]*+)*)"|[^ \t;"]*+)')
 _QUOTED_PAIR = re.compile(r"\\(.)")
 
 

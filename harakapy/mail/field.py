@@ -27,7 +27,7 @@ _MAX_NAME: Final = 76  # the longest that leaves room for the colon in a preferr
 _NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 2.2: printable ASCII without the colon
 _RAW_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")  # RFC 5322 4.5 allows space before the colon in old mail
 _FORMATTED = re.compile(
-    rb"(?:[!-9;-~]++:[^\r\n\x00]*+\r\n(?:[ \t][^\r\n\x00]*+\r\n)*+)++"  # possessive: one pass, no way back
+    rb"(?>(?:[!-9;-~]++:[^\r\n\x00]*+\r\n(?>(?:[ \t][^\r\n\x00]*+\r\n)*))+)"  # one pass, no way back
 )
 _WORD = re.compile(r"[ \t]*[^ \t]+")
 

@@ -23,7 +23,7 @@ __all__ = ["Mailbox", "parse_mailboxes"]
 # allowed (RFC 2047 5 (3)), yet sent; what could be an address in one is not taken for text.
 _TOKEN = re.compile(
     r"""(?P<space>[ \t]+)
-    |(?P<quoted>"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z))
+    |(?P<quoted>"[^"\\]*+(?>(?:\\.[^"\\]*+)*)(?:"|\\?\Z))
     |(?P<comment>\()
     |(?P<literal>\[[^\[\]]*+\]?)
     |(?P<special>[<>@,:;.])

@@ -44,8 +44,8 @@ MAX_LABEL: Final = 63
 """Octets of one label of a domain, in its A-label form (RFC 1035 2.3.4)."""
 
 PLAIN_MAILBOX: Final = (
-    rb"([A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++)*+)"
-    rb"@([A-Za-z0-9_]++(?:[.-][A-Za-z0-9_]++)*+)"
+    rb"([A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++(?>(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++)*))"
+    rb"@([A-Za-z0-9_]++(?>(?:[.-][A-Za-z0-9_]++)*))"
 )
 """An expression for the common mailbox, with the groups that `plain_address` takes.
 
@@ -57,8 +57,8 @@ UNSAFE_CHARACTERS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\ud
 # Sets that take all beyond ASCII say which ASCII they do not take: written the other way round, each of them
 # needs 9 ms to be compiled, which is when the server starts.
 _ATEXT = r'[^\x00- "(),.:;<>@\[\\\]\x7f]'
-_DOT_STRING = re.compile(rf"{_ATEXT}++(?:\.{_ATEXT}++)*+")
-_QUOTED_STRING = re.compile(r'"(?:[^\x00-\x1f"\\\x7f]|\\[ -~])*+"')
+_DOT_STRING = re.compile(rf"{_ATEXT}++(?>(?:\.{_ATEXT}++)*)")
+_QUOTED_STRING = re.compile(r'"(?>(?:[^\x00-\x1f"\\\x7f]|\\[ -~])*)"')
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _NEEDS_QUOTED_PAIR = re.compile(r'(["\\])')
 _LETTER = r"[^\x00-/:-^`{-\x7f]"  # a lower-case one, a digit, an underscore, and all beyond ASCII

@@ -68,11 +68,12 @@ _PLAIN_RCPT = re.compile(rb"(?i:RCPT TO:) *+<" + PLAIN_MAILBOX + rb">" + _PARAME
 _FROM = re.compile(rb"(?i:MAIL FROM:) *+").match
 _TO = re.compile(rb"(?i:RCPT TO:) *+").match
 # A closing bracket in a quoted local part does not end the path.
-_PATH = re.compile(rb'(<(?:[^">]++|"(?:[^"\\]++|\\.)*+")*+>)(?: ++(.*+))?', re.DOTALL).fullmatch
+_PATH = re.compile(rb'(<(?>(?:[^">]++|"(?>(?:[^"\\]++|\\.)*)")*)>)(?: ++(.*+))?', re.DOTALL).fullmatch
 # Without brackets: one word that has no place for another, a quoted local part aside, and is no parameter
 # whose value may have an @ in it, which would mean that the path is missing.
 _BARE_PATH = re.compile(
-    rb'((?!(?i:AUTH|ENVID)=)(?:"(?:[^"\\<>]|\\[^<>])*+"|[^ "<>@]++)@[^ "<>@]++|(?i:postmaster))(?: ++(.*+))?',
+    rb'((?!(?i:AUTH|ENVID)=)(?:"(?>(?:[^"\\<>]|\\[^<>])*)"|[^ "<>@]++)@[^ "<>@]++|(?i:postmaster))'
+    rb"(?: ++(.*+))?",
     re.DOTALL,
 ).fullmatch
 

@@ -30,13 +30,14 @@ MAX_ENVELOPE_ID: Final = 100
 MAX_ORIGINAL_RECIPIENT: Final = 500
 """Characters of an ORCPT as sent (RFC 3461 4.2)."""
 
-_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})*+")  # RFC 3461 4 has upper-case digits, senders both
+# RFC 3461 4 has upper-case digits, senders both.
+_XTEXT = re.compile(r"(?>(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})*)")
 _HEXCHAR = re.compile(rb"\+(..)")
 _NOT_XCHAR = re.compile(rb"[^!-*,-<>-~]")
 
 _EMBEDDED_CHARACTER = r"\\x\{(10[0-9A-Fa-f]{4}|[0-9A-Fa-f]{1,5})\}"  # RFC 6533 3
 _EMBEDDED = re.compile(_EMBEDDED_CHARACTER)
-_UTF8_ADDRESS = re.compile(rf"(?:[^\x00- +=\\\x7f]|{_EMBEDDED_CHARACTER})*+")
+_UTF8_ADDRESS = re.compile(rf"(?>(?:[^\x00- +=\\\x7f]|{_EMBEDDED_CHARACTER})*)")
 _NOT_QCHAR = re.compile(r"[^!-*,-<>-\[\]-~]")
 
 _ATOM = re.compile(r"[a-z0-9!#$%&'*+\-/?^_`{|}~]++")

@@ -20,7 +20,7 @@ _HELD_BACK: Final = 3  # octets of a block that may be the start of such a line,
 
 _FIELDS = re.compile(
     rb"(?:>?From [^\r\n]*+\r\n)?"  # the first line of an mbox, which some programs pass on
-    rb"((?:[!-9;-~]++[ \t]*+:[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+)*+)"
+    rb"((?>(?:[!-9;-~]++[ \t]*+:[^\r\n]*+\r\n(?>(?:[ \t][^\r\n]*+\r\n)*))*))"
 )
 _FIELD_BEGINS = re.compile(rb"[!-9;-~]++[ \t]*+:|[ \t]")
 
