@@ -78,8 +78,8 @@ class Pump(Generic[_Result]):
     """
 
     __slots__ = (
-        "_context", "_coroutine", "_error", "_give_up", "_has_ended", "_is_cancel_due", "_result", "_task",
-        "_wait", "is_in_task", "is_inline", "is_shielded",
+        "_context", "_coroutine", "_error", "_give_up", "_has_ended", "_is_cancel_due", "_is_done", "_result",
+        "_task", "_wait", "is_in_task", "is_inline", "is_shielded",
     )  # fmt: skip
 
     def __init__(self, coroutine: Coroutine[Any, Any, _Result]) -> None:
@@ -92,6 +92,7 @@ class Pump(Generic[_Result]):
         self._wait = _TASK  # what the coroutine waited for when the task was woken
         self._give_up: Callable[[], bool] | None = None  # while it waits for work
         self._is_cancel_due = False  # it was refused while there was work to wait for
+        self._is_done = False  # the work, while the task was on its way to tell of a cancellation
         self.is_in_task = True
         self.is_inline = False
         self.is_shielded = False
@@ -107,18 +108,21 @@ class Pump(Generic[_Result]):
         try:
             while True:
                 try:
-                    if wait is _OUTSIDE:
+                    if wait is _OUTSIDE and not self._is_done:
                         self._task, self._is_cancel_due = current_task(), False
                         await wait_task_rescheduled(self._unpark)
                         wait = self._wait
                         if wait is _OUTSIDE and not self._has_ended:  # a cancellation is due
                             continue
-                    elif wait is not _TASK:
+                    elif wait is not _OUTSIDE and wait is not _TASK:
                         what = await _hand_on(wait)
                 except BaseException as error:  # noqa: BLE001  # a cancellation too is the coroutine's
+                    if self._must_wait():
+                        continue
                     go_on, what = coroutine.throw, error
                 if self._has_ended:
                     break
+                self._is_done = False
                 outer, _current = _current, self
                 try:
                     wait = go_on(what)
@@ -164,8 +168,10 @@ class Pump(Generic[_Result]):
 
     def go_on(self) -> None:
         """Octets have come, or work is done: run the coroutine inline to its next wait. Raises nothing."""
-        if self._task is not None:  # else it was cancelled, and its task is about to tell it
+        if self._task is not None:
             self._run_inline(self._coroutine.send, None)
+        elif self._give_up is not None:  # it was cancelled, and its task is about to tell it
+            self._is_done = True
 
     def cancel(self) -> None:
         """Raise trio.TooSlowError in the coroutine if it waits for work that can be given up."""
@@ -196,11 +202,20 @@ class Pump(Generic[_Result]):
             reschedule(task)
 
     def _unpark(self, _: RaiseCancelT) -> Abort:
-        if self._give_up is not None and (self.is_shielded or not self._give_up()):
+        if self._must_wait():
             self._is_cancel_due = True
             return Abort.FAILED
         self._task = None
         return Abort.SUCCEEDED
+
+    def _must_wait(self) -> bool:
+        """Whether a cancellation comes while there is work to wait for; else that is given up."""
+        if self._give_up is None or self._has_ended:
+            return False
+        if self._is_done or self.is_shielded or not self._give_up():
+            return True
+        self._give_up = None
+        return False
 
 
 class _NotInTask(RuntimeError):

@@ -253,3 +253,79 @@ async def test_a_send_that_must_wait_enters_the_task_first(poller: Poller) -> No
             received += len(await other.receive_some())
         other.close()
     assert scene.seen == [True, False]
+
+
+class Work:
+    """Work elsewhere for which a pump waits: whether it can be given up, and whether it was."""
+
+    def __init__(self, *, can_be_given_up: bool) -> None:
+        self.can_be_given_up = can_be_given_up
+        self.given_up = 0
+
+    def give_up(self) -> bool:
+        self.given_up += self.can_be_given_up
+        return self.can_be_given_up
+
+
+@pytest.mark.parametrize("can_be_given_up", [False, True])
+async def test_one_that_cancels_itself_inline_waits_for_work_that_it_begins_then(
+    poller: Poller, can_be_given_up: bool
+) -> None:
+    work = Work(can_be_given_up=can_be_given_up)
+    scope = trio.CancelScope()
+
+    async def script(scene: Scene) -> None:
+        scene.pump.leave_task()
+        await scene.stream.receive_some()
+        scope.cancel()
+        await scene.pump.wait_for(work.give_up)
+        scene.seen.append("done")
+        await scene.pump.enter_task()
+        await trio.lowlevel.checkpoint()
+        scene.seen.append("not cancelled")
+
+    scene = Scene(script, poller)
+
+    async def run() -> None:
+        with scope:
+            await scene.run()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await scene.send(b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        assert work.given_up == can_be_given_up
+        if not can_be_given_up:
+            assert scene.seen == []
+            scene.pump.go_on()
+    assert scene.seen == ([] if can_be_given_up else ["done"])
+    assert scope.cancelled_caught
+
+
+async def test_work_that_is_done_before_the_task_can_tell_of_a_cancellation_is_not_missed(
+    poller: Poller,
+) -> None:
+    work = Work(can_be_given_up=False)
+    scope = trio.CancelScope()
+
+    async def script(scene: Scene) -> None:
+        scene.pump.leave_task()
+        await scene.stream.receive_some()
+        scope.cancel()
+        trio.lowlevel.current_trio_token().run_sync_soon(scene.pump.go_on)
+        await scene.pump.wait_for(work.give_up)
+        scene.seen.append("done")
+        await scene.pump.enter_task()
+        await trio.lowlevel.checkpoint()
+
+    scene = Scene(script, poller)
+
+    async def run() -> None:
+        with scope:
+            await scene.run()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await scene.send(b"x")
+    assert scene.seen == ["done"]
+    assert scope.cancelled_caught

@@ -96,3 +96,28 @@ async def test_a_task_that_was_woken_when_all_ends_does_not_keep_it_alive() -> N
         crew.begin(starts(1)[0])
         nursery.cancel_scope.cancel()
     assert len(diary.made) == 2
+
+
+async def test_one_that_is_called_when_all_ends_does_not_keep_it_alive() -> None:
+    diary = Diary()
+    diary.may_end.set()
+    first, last = starts(2)
+    async with trio.open_nursery() as nursery:
+        crew = Crew(nursery, diary.make)
+
+        def call() -> None:
+            if crew._idle:  # unless its task came first
+                crew.begin(last)
+
+        async def cancel(start: Start, scope: trio.CancelScope) -> Start | None:
+            if start is first:  # outside of its task
+                nursery.cancel_scope.cancel()
+                trio.lowlevel.current_trio_token().run_sync_soon(call)
+                return None
+            return await diary.make(start, scope)
+
+        crew.begin(starts(1)[0])
+        await trio.testing.wait_all_tasks_blocked()
+        crew._work = cancel
+        crew.begin(first)
+    assert set(diary.made) - {last} == set(diary.made[:1])
