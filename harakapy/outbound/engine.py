@@ -133,6 +133,8 @@ class Engine:
         if deliveries[0].lease is None:
             self.wake()
             return
+        if self._crew is None:  # all ends; so will the lease
+            return
         requests = _by_destination(message, deliveries)
         self._kept.keep(message.id, content, attempts=len(requests))
         now = trio.current_time()
@@ -161,18 +163,21 @@ class Engine:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work off the store until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._crew = Crew(nursery, self._deliver)
-            tasks = (
-                self._look_at_store,
-                self._renew_leases,
-                self._ring_alarms,
-                self._look_for_overdue,
-                self._report,
-            )
-            for task in tasks:
-                nursery.start_soon(self._keep_up, task)
-            task_status.started()
+        tasks = (
+            self._look_at_store,
+            self._renew_leases,
+            self._ring_alarms,
+            self._look_for_overdue,
+            self._report,
+        )
+        try:
+            async with trio.open_nursery() as nursery:
+                self._crew = Crew(nursery, self._deliver)
+                for task in tasks:
+                    nursery.start_soon(self._keep_up, task)
+                task_status.started()
+        finally:
+            self._crew = None
 
     async def stop(self, deadline: float) -> None:
         """Start nothing more, and let deliveries under way end until ``deadline`` (trio time)."""

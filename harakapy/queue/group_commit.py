@@ -131,6 +131,7 @@ class GroupCommit:
             self._is_closed = True
             self._line_up()
             self._line.put(())
+            self._wake_usher()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._thread.join)
 
@@ -145,6 +146,9 @@ class GroupCommit:
 
     def _come(self, ticket: _Ticket[Any]) -> None:
         self._coming.append(ticket)
+        self._wake_usher()
+
+    def _wake_usher(self) -> None:
         if self._resting_usher is not None:
             usher, self._resting_usher = self._resting_usher, None
             reschedule(usher)
@@ -159,11 +163,10 @@ class GroupCommit:
             self._resting_usher = None
             return Abort.SUCCEEDED
 
-        while True:
-            if not self._coming:
-                self._resting_usher = current_task()
-                await wait_task_rescheduled(rest_no_more)
+        while not self._is_closed:
             self._line_up()
+            self._resting_usher = current_task()
+            await wait_task_rescheduled(rest_no_more)
 
     def _line_up(self) -> None:
         for start in range(0, len(self._coming), MAX_GROUP):
@@ -190,7 +193,7 @@ class GroupCommit:
         return self._line.get()
 
     def _catch_up(self) -> None:
-        """Sync what lags. If that fails the next group that is synced will see to it, or be told."""
+        """Sync what lags. If that fails the next group will see to it."""
         with suppress(sqlite3.Error):
             connection = self._begin(syncs=True)
             try:
@@ -199,7 +202,7 @@ class GroupCommit:
             except sqlite3.Error:
                 self._roll_back(connection)
                 raise
-        self._lags = False
+            self._lags = False
 
     def _run_group(self, group: Sequence[_Ticket[Any]]) -> None:
         try:
@@ -216,6 +219,8 @@ class GroupCommit:
         connection = self._begin(syncs=syncs)
         try:
             _do_all(connection, group)
+            if syncs and self._lags:  # the jobs may have changed nothing
+                _touch(connection)
             connection.execute("COMMIT")
         except Exception:
             self._roll_back(connection)
@@ -299,8 +304,12 @@ class _Ticket(Generic[T]):
 
 
 def _touch(connection: sqlite3.Connection) -> None:
-    """Write a page and change nothing, so that the commit syncs what came before."""
-    connection.execute("UPDATE sqlite_sequence SET seq = seq WHERE name = 'message'")
+    """Write a page and change nothing, so that the commit syncs what came before.
+
+    A row that is written as it was would not do: SQLite writes no page for it, and so syncs nothing.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version = {version}")
 
 
 def _do_all(connection: sqlite3.Connection, group: Sequence[_Ticket[Any]]) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
+from harakapy.net import Pump, inline_pump
 from harakapy.queue import StoreFull, StoreUnavailable
-from harakapy.queue.group_commit import MAX_GROUP, GroupCommit, Joint
+from harakapy.queue.group_commit import LAG_S, MAX_GROUP, GroupCommit, Joint
 from harakapy.queue.sqlite_schema import connect
 
 
@@ -44,6 +47,9 @@ class Database:
     def names(self) -> list[str]:
         with closing(connect(self.path)) as connection:
             return [name for (name,) in connection.execute("SELECT name FROM entry ORDER BY rowid")]
+
+    def log_size(self) -> int:
+        return self.path.with_name(self.path.name + "-wal").stat().st_size
 
     def _trace(self, statement: str) -> None:
         self.commits += statement == "COMMIT"
@@ -91,6 +97,42 @@ class Gate:
         self._opened.set()
 
 
+class Inline:
+    """A pump that awaits the work inline; it ``got`` whether it still was inline then, and what came."""
+
+    def __init__(self, work: Callable[[], Awaitable[Any]]) -> None:
+        self.pump = Pump[None](self._do(work))
+        self.scope = trio.CancelScope()
+        self.got: list[Any] = []
+
+    async def run(self) -> None:
+        with self.scope:
+            await self.pump.run()
+
+    async def _do(self, work: Callable[[], Awaitable[Any]]) -> None:
+        self.pump.leave_task()
+        await self.pump.wait_octets()
+        try:
+            result = await work()
+        except (ValueError, trio.TooSlowError) as error:
+            result = error
+        self.got += [inline_pump() is self.pump, result]
+
+
+async def begun(nursery: trio.Nursery, work: Callable[[], Awaitable[Any]]) -> Inline:
+    """A pump that has done inline what can be done of the work without waiting."""
+    inline = Inline(work)
+    nursery.start_soon(inline.run)
+    await trio.testing.wait_all_tasks_blocked()
+    inline.pump.go_on()
+    return inline
+
+
+def dawdle() -> None:
+    """Take time within a step of the event loop, enough for the writing thread to begin what it has."""
+    time.sleep(0.005)
+
+
 async def test_a_job_gives_its_result_and_is_committed(writer: GroupCommit, database: Database) -> None:
     assert await writer.run(insert("one")) == "one"
     assert database.names() == ["one"]
@@ -109,6 +151,36 @@ async def test_what_lines_up_while_one_is_written_shares_the_next_transaction(
         gate.open()
     assert len(database.names()) == MAX_GROUP + 5
     assert database.commits == 3  # the gate's, a full group, and the rest
+
+
+async def test_jobs_that_come_in_one_step_share_a_transaction_with_a_writer_that_is_idle(
+    writer: GroupCommit, database: Database
+) -> None:
+    async def run(name: str) -> None:
+        dawdle()
+        await writer.run(insert(name))
+
+    async with trio.open_nursery() as nursery:
+        for name in "abcde":
+            nursery.start_soon(run, name)
+    assert sorted(database.names()) == list("abcde")
+    assert database.commits == 1
+
+
+async def test_jobs_that_pumps_bring_in_one_step_share_a_transaction(
+    writer: GroupCommit, database: Database
+) -> None:
+    inlines = [Inline(partial(writer.run, insert(name))) for name in "abc"]
+    async with trio.open_nursery() as nursery:
+        for inline in inlines:
+            nursery.start_soon(inline.run)
+        await trio.testing.wait_all_tasks_blocked()
+        for inline in inlines:
+            inline.pump.go_on()
+            dawdle()
+    assert [inline.got for inline in inlines] == [[True, "a"], [True, "b"], [True, "c"]]
+    assert database.names() == ["a", "b", "c"]
+    assert database.commits == 1
 
 
 async def test_an_error_is_its_own_jobs_alone(writer: GroupCommit, database: Database) -> None:
@@ -244,6 +316,67 @@ async def test_a_job_cancelled_while_it_runs_is_finished_and_returns(
     assert (returned, database.names()) == (["x"], ["x"])
 
 
+async def test_a_pump_gets_the_result_inline(writer: GroupCommit, database: Database) -> None:
+    async with trio.open_nursery() as nursery:
+        inline = await begun(nursery, partial(writer.run, insert("x")))
+        assert inline.got == []
+    assert inline.got == [True, "x"]
+    assert database.names() == ["x"]
+
+
+async def test_a_pump_gets_the_error_of_its_job_inline(writer: GroupCommit) -> None:
+    error = ValueError("mine")
+
+    def fail(_: sqlite3.Connection) -> None:
+        raise error
+
+    async with trio.open_nursery() as nursery:
+        inline = await begun(nursery, partial(writer.run, fail))
+    assert inline.got == [True, error]
+
+
+async def test_a_job_of_a_pump_that_is_cancelled_in_line_is_not_run(
+    writer: GroupCommit, database: Database
+) -> None:
+    gate = Gate()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run, gate)
+        await gate.wait_entered()
+        cancelled = await begun(nursery, partial(writer.run, insert("cancelled")))
+        kept = await begun(nursery, partial(writer.run, insert("kept")))
+        too_slow = await begun(nursery, partial(writer.run, insert("too slow")))
+        await trio.testing.wait_all_tasks_blocked()
+        cancelled.scope.cancel()
+        too_slow.pump.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert cancelled.scope.cancelled_caught
+        gate.open()
+    assert (cancelled.got, kept.got) == ([], [True, "kept"])
+    assert [type(each) for each in too_slow.got] == [bool, trio.TooSlowError]
+    assert database.names() == ["kept"]
+
+
+async def test_a_job_of_a_pump_that_is_cancelled_while_it_runs_is_finished_and_returns(
+    writer: GroupCommit, database: Database
+) -> None:
+    gate = Gate()
+
+    def job(connection: sqlite3.Connection) -> str:
+        gate(connection)
+        return insert("x")(connection)
+
+    async with trio.open_nursery() as nursery:
+        inline = await begun(nursery, partial(writer.run, job))
+        await gate.wait_entered()
+        inline.pump.cancel()
+        inline.scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert inline.got == []
+        gate.open()
+    assert inline.got == [True, "x"]
+    assert database.names() == ["x"]
+
+
 async def test_jobs_in_line_are_finished_before_it_closes(writer: GroupCommit, database: Database) -> None:
     gate = Gate()
     async with trio.open_nursery() as nursery:
@@ -339,3 +472,46 @@ async def test_what_may_lag_is_synced_with_the_group_it_is_in(
         gate.open()
     assert sorted(database.names()) == ["a", "b"]
     assert database.levels == []
+
+
+@pytest.mark.parametrize("may_lag", [False, True])
+async def test_to_sync_is_a_commit_at_the_full_level_and_then_what_follows_in_the_writing_thread(
+    database: Database, writer: GroupCommit, may_lag: bool
+) -> None:
+    seen: list[tuple[str, list[str], bool]] = []
+    await writer.run(insert("x"), may_lag=may_lag)
+    commits = database.commits
+    await writer.sync(
+        then=lambda: seen.append(
+            (threading.current_thread().name, database.levels[-1:], database.commits > commits)
+        )
+    )
+    level = ["FULL"] if may_lag else []  # where nothing lagged the first level still holds, which is FULL
+    assert seen == [("harakapy-store", level, True)]
+
+
+async def wait_grown(database: Database, size: int) -> None:
+    with trio.fail_after(20 * LAG_S):
+        while database.log_size() == size:  # noqa: ASYNC110  # nobody tells
+            await trio.sleep(LAG_S / 10)
+
+
+async def test_to_sync_makes_the_log_grow(database: Database, writer: GroupCommit) -> None:
+    await writer.run(insert("lags"), may_lag=True)
+    size, sizes = database.log_size(), list[int]()
+    await writer.sync(then=lambda: sizes.append(database.log_size()))
+    assert sizes[0] > size  # SQLite syncs what it has written, and else nothing
+
+
+async def test_what_lags_is_synced_by_a_log_that_grows(database: Database, writer: GroupCommit) -> None:
+    await writer.run(insert("lags"), may_lag=True)
+    await wait_grown(database, database.log_size())
+
+
+async def test_what_lags_is_synced_also_if_the_next_job_changes_nothing(
+    database: Database, writer: GroupCommit
+) -> None:
+    await writer.run(insert("lags"), may_lag=True)
+    size = database.log_size()
+    await writer.run(lambda each: each.execute("SELECT name FROM entry").fetchall())
+    await wait_grown(database, size)
