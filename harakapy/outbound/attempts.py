@@ -188,7 +188,8 @@ class Attempts:
             except StoreError as error:
                 self._log.error("content cannot be read now", uuid=request.message.id, problem=str(error))
                 return _put_off(request, self._now() + STORE_PAUSE_S)
-            scope.shield = any(ending.is_delivered for ending in endings)
+            if any(ending.is_delivered for ending in endings):
+                scope.shield = True
             return await self._conclude(hmail, request, endings, route, moved_s)
 
     async def _put_off_by_plugin(self, hmail: HMail, request: DeliveryRequest, by_s: float) -> Attempted:

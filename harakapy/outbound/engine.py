@@ -107,6 +107,8 @@ class Engine:
         self._log = log
         self._owner = owner
         self._now = now
+        # As trio.current_time, which goes there by two functions more; asked often for each message.
+        self._time: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self._clock_set = clock_set
         self._overdue = Overdue(store, schedule, owner=owner, now=now)
         self._kept = KeptContents()
@@ -123,7 +125,7 @@ class Engine:
 
     def lease_for(self, destinations: Iterable[str]) -> Lease | None:
         """The lease to commit a new message under; None if there is no room for it in hand."""
-        now = trio.current_time()
+        now = self._time()
         if self._crew is None or not all(self.schedule.room(each, now) for each in destinations):
             return None
         return Lease(self._owner, self._now() + LEASE_S)
@@ -137,7 +139,7 @@ class Engine:
             return
         requests = _by_destination(message, deliveries)
         self._kept.keep(message.id, content, attempts=len(requests))
-        now = trio.current_time()
+        now = self._time()
         for request in requests:
             self.schedule.offer(request, now)
         self._start_what_may()
@@ -156,7 +158,7 @@ class Engine:
             if selection.matches(request.message, delivery)
         ]
         if keys:
-            self.schedule.discard(keys, trio.current_time())
+            self.schedule.discard(keys, self._time())
             await self._unclaim(keys, self._now() + WITHDRAWN_S)
 
     # What goes out.
@@ -181,7 +183,7 @@ class Engine:
 
     async def stop(self, deadline: float) -> None:
         """Start nothing more, and let deliveries under way end until ``deadline`` (trio time)."""
-        waiting = self.schedule.drain(trio.current_time())
+        waiting = self.schedule.drain(self._time())
         with trio.move_on_at(deadline):
             await self._give_back(waiting)
             while self.schedule.running:
@@ -207,7 +209,7 @@ class Engine:
 
     def _next_start(self) -> Start | None:
         """What may start now; None if nothing may, and then the alarm is set for when something may."""
-        while isinstance(found := self.schedule.next(trio.current_time()), Admission):
+        while isinstance(found := self.schedule.next(self._time()), Admission):
             if (room := self._admitted.get(found.start)) is not None:  # else it was cancelled
                 room.set()
         if isinstance(found, Start):
@@ -238,7 +240,8 @@ class Engine:
         attempted = await self.attempts.make(request, self._open_content, scope, stages)
         request = self._now.request_up_to_date(request, moved_s)
         self._kept.attempted(request.message.id)
-        scope.shield = True
+        if not scope.shield:  # to set it is work also when it is set
+            scope.shield = True
         try:
             await self._write_down(request, attempted, scope)
         except IllegalAnswer:
@@ -248,7 +251,7 @@ class Engine:
                 "an attempt was in vain", uuid=request.message.id, error=str(error), exc_info=error
             )
         scope.shield = False
-        now = trio.current_time()
+        now = self._time()
         until = now + attempted.dead_until - self._now()
         is_blocked = self.schedule.finished(start, attempted.feedback, now, until=until)
         destination = start.destination
@@ -261,7 +264,7 @@ class Engine:
 
     def _heed_route(self, start: Start) -> None:
         """The hosts are known, and with them the site that this delivery is for."""
-        self.schedule.relocate(start, trio.current_time())
+        self.schedule.relocate(start, self._time())
         self._start_what_may()
 
     async def _wait_for_room(self, start: Start) -> None:
@@ -270,7 +273,7 @@ class Engine:
             return
         room = self._admitted[start] = trio.Event()
         try:
-            is_admitted = self.schedule.answered(start, trio.current_time())
+            is_admitted = self.schedule.answered(start, self._time())
             self._start_what_may()  # more may go to that host, and another one may be called
             if not is_admitted:
                 await enter_task()
@@ -304,7 +307,7 @@ class Engine:
         """Claim what is due and finds room, whenever something may be."""
         while True:
             self._woken = trio.Event()
-            looked_at = trio.current_time()
+            looked_at = self._time()
             self._nap = trio.CancelScope(deadline=looked_at + POLL_S)
             try:
                 self._look_at(await self._look())
@@ -312,7 +315,7 @@ class Engine:
                 self._log.error("the queue cannot be read", problem=str(error))
             with self._nap:
                 await self._woken.wait()
-            if trio.current_time() < looked_at + LOOK_PAUSE_S:
+            if self._time() < looked_at + LOOK_PAUSE_S:
                 await trio.sleep_until(looked_at + LOOK_PAUSE_S)
 
     async def _look(self) -> float | None:
@@ -327,7 +330,7 @@ class Engine:
     def _look_at(self, due: float | None) -> None:
         """Look at the store when something there is due, at this time of the wall clock."""
         if due is not None:
-            moment = trio.current_time() + max(0.0, due - self._now())
+            moment = self._time() + max(0.0, due - self._now())
             self._nap.deadline = min(self._nap.deadline, moment)
 
     async def _heed_clock(self) -> None:
@@ -341,7 +344,7 @@ class Engine:
             return
         self._log.warn("the clock was set; mail and its retries move along", by_s=jump_s)
         keys = [each.key for request in self.schedule.waiting_requests() for each in request.deliveries]
-        self.schedule.discard(keys, trio.current_time())
+        self.schedule.discard(keys, self._time())
         self._now.move(jump_s)
         try:
             await self._store.shift_times(ClockSet(jump_s, self._now()))
@@ -362,11 +365,11 @@ class Engine:
 
     async def _claim(self, destination: str, now: float) -> None:
         """Claim of one destination as much as there is room for."""
-        while (room := self.schedule.room(destination, trio.current_time())) > 0:
+        while (room := self.schedule.room(destination, self._time())) > 0:
             limit = min(room, CLAIM_RECIPIENTS)
             lease = Lease(self._owner, self._now() + LEASE_S)
             requests = await self._store.claim(destination, lease=lease, now=now, limit=limit)
-            moment = trio.current_time()
+            moment = self._time()
             for request in requests:
                 self.schedule.offer(request, moment)
             self._start_what_may()
@@ -387,7 +390,7 @@ class Engine:
             except StoreError as error:
                 self._log.error("leases not renewed", problem=str(error))
             else:
-                self.schedule.discard(keys - kept, trio.current_time())
+                self.schedule.discard(keys - kept, self._time())
 
     async def _look_for_overdue(self) -> None:
         """Conclude what is too old and waits for a site that is left alone, now and then."""

@@ -30,7 +30,7 @@ class KeptContents:
         """
         if content.is_spooled or content.output_size > self._budget:
             return
-        content = Content.from_bytes(b"".join(content.blocks()))
+        content = Content.from_bytes(content.to_bytes())
         while content.size > self._left:
             self._let_go(next(iter(self._kept)))
         self._left -= content.size

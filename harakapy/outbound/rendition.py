@@ -141,6 +141,8 @@ async def _away(content: Content, work: Callable[[], _Result]) -> _Result:
 
 
 def _with_crlf(octets: bytes) -> bytes:
+    rest = octets.replace(b"\r\n", b"")
+    if b"\r" not in rest and b"\n" not in rest:  # nearly always, as most of it came by SMTP
+        return octets
     rules = LineRules(normalise=True)
-    octets = rules.feed(octets)  # the same object if there was nothing to do
-    return octets + rules.finish()
+    return rules.feed(octets) + rules.finish()

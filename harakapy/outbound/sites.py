@@ -38,8 +38,13 @@ class Sites:
 
     def site_of(self, destination: str) -> str:
         """The name of a destination's site."""
-        site = self._sites.get(destination) or self._configured(destination)
-        self._remember(destination, site)
+        site = self._sites.get(destination)
+        if site is None or site.name not in self._rules:
+            site = site or self._configured(destination)
+            self._remember(destination, site)
+        else:  # asked several times for each message
+            self._sites.move_to_end(destination)
+            self._rules.move_to_end(site.name)
         return site.name
 
     def learn(self, destination: str, route: Route) -> None:
