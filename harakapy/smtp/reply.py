@@ -155,8 +155,9 @@ def _without(enhanced: str, line: str) -> str:
 
 def _clean(text: str | Iterable[str]) -> tuple[str, ...]:
     """The lines of a reply: cut at newlines, without control characters, trailing spaces and empty lines."""
-    texts = (text,) if isinstance(text, str) else text
-    return tuple(line for each in texts for line in _clean_lines(each))
+    if isinstance(text, str):
+        return tuple(_clean_lines(text))
+    return tuple(line for each in text for line in _clean_lines(each))
 
 
 def _clean_lines(text: str) -> Iterable[str]:
