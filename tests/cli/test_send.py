@@ -214,6 +214,7 @@ def test_a_large_message_is_stored_whole(file: Path) -> None:
         (["-q15m"], MESSAGE, os.EX_USAGE, "harakapy queue flush"),
         (["--frobnicate", "a@example.org"], MESSAGE, os.EX_USAGE, "--frobnicate"),
         (["-f"], MESSAGE, os.EX_USAGE, "-f needs a value"),
+        (["-v", "-c", "other.toml", "a@example.org"], MESSAGE, os.EX_USAGE, "before all other options"),
         (["-N", "sometimes", "a@example.org"], MESSAGE, os.EX_USAGE, "-N sometimes"),
         (["-R", "all", "a@example.org"], MESSAGE, os.EX_USAGE, "full or hdrs"),
         (["-V", "x" * 200, "a@example.org"], MESSAGE, os.EX_USAGE, "-V"),
@@ -260,6 +261,13 @@ def test_wrong_use_of_our_own_options_is_wrong_use_as_well() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_the_configuration_may_be_named_as_for_all_commands(file: Path) -> None:
+    result = CliRunner().invoke(main, ["send", "-c", str(file), "a@example.org"], input=MESSAGE)
+    assert (result.exit_code, result.output) == (0, "")
+    ((request, _),) = stored(file)
+    assert recipients(request) == ["a@example.org"]
+
+
 def test_who_may_not_write_to_the_queue_is_not_permitted(file: Path) -> None:
     public = Path(tempfile.mkdtemp())
     public.chmod(0o755)

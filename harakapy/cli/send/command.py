@@ -22,8 +22,8 @@ from harakapy.process.intake_client import IntakeLost
 from harakapy.process.intake_wire import IntakeProblem, IntakeRefused
 from harakapy.queue import StoreError
 
-_OWN_OPTIONS: Final = ("--config", "--socket", "--help")
-_WITH_VALUE: Final = ("--config", "--socket")
+_OWN_OPTIONS: Final = ("-c", "--config", "--socket", "--help")
+_WITH_VALUE: Final = ("-c", "--config", "--socket")
 
 
 class _SendmailCommand(click.Command):
@@ -50,6 +50,7 @@ class _SendmailCommand(click.Command):
 
 @click.command("send", cls=_SendmailCommand)
 @click.option(
+    "-c",
     "--config",
     "file",
     type=click.Path(dir_okay=False, readable=False, path_type=Path),

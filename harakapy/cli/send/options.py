@@ -105,6 +105,8 @@ def _apply(options: SendOptions, letter: str, value: str) -> None:
             _apply_report(options, letter, value)
         case "b" if value != "m":
             raise WrongUse(f"-b{value}: {_MODES.get(value, 'there is no such mode')}")
+        case "c":  # else its file would pass for a recipient
+            raise WrongUse("-c FILE, the configuration, comes before all other options")
         case "q":
             raise WrongUse("-q: to try what waits, use harakapy queue flush")
 
