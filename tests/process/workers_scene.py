@@ -6,8 +6,9 @@ import os
 import select
 import signal
 import smtplib
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from tests.served import PATIENCE_S, Served, serving
@@ -72,17 +73,38 @@ def workers(served: Served) -> dict[str, int]:
 
 @contextmanager
 def paused(served: Served, *names: str) -> Iterator[None]:
-    """While the block lasts, workers of these names accept nothing: so another one does."""
+    """While the block lasts, workers of these names accept nothing: so another one does.
+
+    None of them is stopped while it writes to the queue, where it would keep the others from that.
+    """
     processes = workers(served)
     for name in names:
-        os.kill(processes[name], signal.SIGSTOP)
-        wait_until(lambda name=name: _is_stopped(processes[name]))  # type: ignore[misc]  # a default, for the loop
+        _pause(processes[name], served.folder / "state/queue/queue.db")
     try:
         yield
     finally:
         for name in names:
             with suppress(ProcessLookupError):  # the test has killed it
                 os.kill(processes[name], signal.SIGCONT)
+
+
+def _pause(pid: int, database: Path) -> None:
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: _is_stopped(pid))
+        if not database.exists() or _can_be_written(database):
+            return
+        os.kill(pid, signal.SIGCONT)
+
+
+def _can_be_written(database: Path) -> bool:
+    with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True
 
 
 def client_of(served: Served, name: str) -> smtplib.SMTP:
