@@ -1,12 +1,12 @@
 """The dialogue with one client: events out of the protocol object, hooks, replies into it.
 
-One task runs it. Every command takes the same three steps: the protocol has checked it against its table,
-the hook's verdict is folded, and the outcome is carried out: the reply goes to the protocol object, which
-moves the state, and the transaction changes. Replies to a group of commands leave in one write when nothing
-more has been received.
+One coroutine runs it, in the connection's task or where octets arrive (`harakapy.net.pump`). Every command
+takes the same three steps: the protocol has checked it against its table, the hook's verdict is folded, and
+the outcome is carried out: the reply goes to the protocol object, which moves the state, and the
+transaction changes. Replies to a group of commands leave in one write when nothing more has been received.
 
 This module has the loop and what every command needs; the commands are in `commands`, the way of the content
-in `receive`.
+in `receive`. It is long because all of that shares the state of one dialogue.
 """
 
 from __future__ import annotations

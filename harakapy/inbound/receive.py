@@ -6,6 +6,8 @@ there can it be told.
 
 Then the message is decided about, and from the start of the commit (`hook_queue`) to the 250 nothing but the
 commit's own deadline can interrupt: not the client's going away, not a stop of the server.
+
+The file is long because this way is one, from the first octet of content to the answer.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ class Deadline:
     def at(self) -> float:
         """When the scope is cancelled, in trio's time (`trio.current_time`); ``math.inf`` is never.
 
-        May be moved at any time, in either direction; has no effect once closed or expired.
+        May be moved at any time, in either direction; has no effect once closed. Once expired it comes again,
+        which means something to what can be cancelled again, and nothing to a cancel scope.
         """
         return self._at
 

@@ -11,6 +11,8 @@ Too many reports in an hour wait in the store, under a lease until their turn co
 who has too many are let go at last, with a line in the log, when they have waited as long as a report may
 take to be delivered. A report carries the needs of its message on: TLS (RFC 8689 5), priority (RFC 6710),
 UTF-8 (RFC 6533), each where the message had it.
+
+The file is long because what is reported, to whom and when are decided together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Sending mail, as the rest of the server, plugins and programs see it: ``server.outbound``."""
+"""Sending mail, as the rest of the server, plugins and programs see it: ``server.outbound``.
+
+The file is long because it is the one door to all that delivers; what is behind it is elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ that names it, so that a message of 20 MB does not delay the small ones.
 
 Any number of processes may open the same directory. It must be on a local disk: SQLite's log and our lock do
 not work over a network.
+
+The file is long because it has every method of the contract; what they do in SQL is in modules of their own.
 """
 
 from __future__ import annotations
