@@ -3,10 +3,10 @@
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated
 
+from msgspec import Struct
 from pydantic import BeforeValidator, PlainValidator
 
 from harakapy.config.quantity import Kind, format_duration, parse_duration
@@ -23,8 +23,7 @@ _interval = re.compile(r"(.+?)(?:\*\s*([0-9]{1,4}))?").fullmatch
 _rate = re.compile(r"([0-9]{1,9})\s*/\s*([0-9.]*)\s*(ms|[smhdw])").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """At most `count` events in any `per_s` seconds. As text: `100/1m`."""
 
     count: int

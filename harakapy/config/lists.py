@@ -11,10 +11,10 @@ import time
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from msgspec.structs import replace
 from pydantic import BaseModel
 
 from harakapy.config.problem import ConfigError, Problem

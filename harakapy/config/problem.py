@@ -1,15 +1,15 @@
 """What is wrong with a configuration: each problem with its place, and all of them in one error."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from harakapy.config.suggest import did_you_mean
 
 __all__ = ["ConfigError", "Problem"]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One thing to mend. As text: `harakapy.toml: smtp.max_recipients: must be at least 100 (got 5)`."""
 
     file: str

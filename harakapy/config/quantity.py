@@ -7,9 +7,9 @@ Inside the program a duration is a float of seconds and a size an int of octets.
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, TypeGuard
 
+from msgspec import Struct
 from pydantic import BeforeValidator
 
 __all__ = [
@@ -29,8 +29,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """What a type of setting is called in messages and manuals, and how its values are written in TOML."""
 
     name: str

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
+from msgspec import Struct
 from pydantic import AfterValidator, BaseModel, Field, PrivateAttr
 
 from harakapy.config.explain import key_path
@@ -222,8 +222,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-@dataclass(frozen=True, slots=True)
-class PluginTable:
+class PluginTable(Struct, frozen=True):
     """What the operator set for one plugin."""
 
     name: str

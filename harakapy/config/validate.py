@@ -1,10 +1,10 @@
 """Plain values from a file or a program, made into a model: every problem at once, or the model."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harakapy.config.explain import Finding, findings, ignored_keys, key_path

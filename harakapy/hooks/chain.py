@@ -11,9 +11,10 @@ import enum
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
+
+from msgspec import Struct
 
 from harakapy.hooks.spec import HookSpec
 
@@ -35,8 +36,7 @@ class OnError(enum.Enum):
     CONTINUE = "continue"
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """One implementation, ready to be called with the first ``takes`` of its hook's arguments.
 
     ``patience_s`` is how long a plain function may take before it is worth a thought.
@@ -54,8 +54,7 @@ class Link:
     rank: tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """All implementations of one hook: those that answer, and the layers around them, outermost first.
 
     ``is_async`` tells that one that answers is async, ``may_wait`` that running the hook may be a checkpoint

@@ -11,10 +11,11 @@ import importlib.metadata
 import importlib.util
 import re
 import sys
-from dataclasses import dataclass
 from importlib.metadata import EntryPoints
 from pathlib import Path
 from types import ModuleType
+
+from msgspec import Struct
 
 from harakapy.config import did_you_mean, near_names
 from harakapy.hooks.marker import ImplOptions
@@ -32,8 +33,7 @@ class PluginNotFound(Exception):
         self.name = name
 
 
-@dataclass(frozen=True, slots=True)
-class InstalledPlugin:
+class InstalledPlugin(Struct, frozen=True):
     """An entry point: the plugin's name, what it points to, and the package it came with."""
 
     name: str

@@ -9,9 +9,10 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from reprlib import Repr
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from harakapy.hooks.chain import Chain, Link, OnError
 from harakapy.hooks.spec import Kind, OnFault

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 PARTS = ("Fires", "Arguments", "Answers", "Kind", "Not known yet", "Source", "Haraka")
 """The parts behind the first sentence, in their order."""
@@ -11,8 +12,7 @@ PARTS = ("Fires", "Arguments", "Answers", "Kind", "Not known yet", "Source", "Ha
 _PART = re.compile(rf"^({'|'.join(PARTS)}):[ \n]", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Manual:
+class Manual(Struct, frozen=True):
     """What the docstring of a hook says.
 
     ``arguments`` and ``answers`` are (name, meaning) in their order. A hook that decides nothing has no

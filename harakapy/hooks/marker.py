@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 import pluggy
+from msgspec import Struct
 
 from harakapy.hooks.spec import PROJECT
 
@@ -14,8 +14,7 @@ _mark = pluggy.HookimplMarker(PROJECT)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class ImplOptions:
+class ImplOptions(Struct, frozen=True):
     """What pluggy does not keep: ``around`` implementations, and a time limit for one function."""
 
     around: bool = False

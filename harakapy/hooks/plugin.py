@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, get_args, get_origin
 
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeVar
 
@@ -40,8 +40,7 @@ class PluginConfig(BaseModel):
 ConfigT = TypeVar("ConfigT", bound=BaseModel, default=PluginConfig)
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(Struct, frozen=True):
     """A hook registered by hand in `Plugin.register`."""
 
     hook: str

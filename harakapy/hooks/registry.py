@@ -9,11 +9,11 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
+from msgspec import Struct
 
 from harakapy.config import did_you_mean, near_names
 from harakapy.hooks import hookspecs
@@ -44,8 +44,7 @@ def hook_specs() -> dict[str, HookSpec]:
     return {spec.name: spec for spec in found if isinstance(spec, HookSpec)}
 
 
-@dataclass(frozen=True, slots=True)
-class PluginOptions:
+class PluginOptions(Struct, frozen=True):
     """What the operator sets for a plugin beside its own settings. A timeout of 0 means none."""
 
     hook_timeout_s: float = DEFAULT_TIMEOUT_S
@@ -73,8 +72,7 @@ class _Manager(pluggy.PluginManager):
         return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Struct, frozen=True):
     """A registered plugin: its place in the list, its name, itself, and what it registered by hand."""
 
     index: int

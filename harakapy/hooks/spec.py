@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pluggy
+from msgspec import Struct
 
 from harakapy.hooks.verdict import Action
 
@@ -34,8 +34,7 @@ class OnFault(enum.Enum):
     STOP = "an error that stops the start of the server"
 
 
-@dataclass(frozen=True, slots=True)
-class HookSpec:
+class HookSpec(Struct, frozen=True):
     """One hook: its name without prefix, its arguments in order, and the rules of its fold."""
 
     name: str

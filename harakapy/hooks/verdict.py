@@ -8,7 +8,8 @@ hook is not decided here but in the one table of `harakapy.inbound.outcomes`.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from harakapy.smtp import Reply
 
@@ -33,8 +34,7 @@ DENIALS = frozenset({Action.DENY, Action.DENYSOFT, Action.DENYDISCONNECT, Action
 """The actions that refuse, and so are shown to ``hook_deny`` before they take effect."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """One answer to a hook.
 
     ``text`` is the reply's text, "" for the hook's default; newlines make several lines, and it may begin

@@ -5,10 +5,11 @@ Nothing here has been told to a plugin yet, and a client that fails is gone with
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 import trio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from harakapy.config import Network
 from harakapy.inbound.terms import Terms
@@ -24,8 +25,7 @@ NOWHERE = "0.0.0.0"  # nobody listens there
 """The address of a client of whom nobody knows where it is. With "" it would be local, on a unix socket."""
 
 
-@dataclass(slots=True)
-class Arrival:
+class Arrival(Struct):
     """A client at the door.
 
     ``received`` is what it has sent already, ``proxy`` the proxy it came through, if it did. ``claims`` is

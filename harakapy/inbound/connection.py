@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import trio
+from msgspec import Struct
 
 from harakapy.hooks import Subject
 from harakapy.inbound.transaction import Transaction
@@ -24,8 +24,7 @@ UNKNOWN_HOST = "Unknown"
 """``remote.host`` before it has been looked for, and when there is no way to look."""
 
 
-@dataclass(slots=True)
-class Remote:
+class Remote(Struct):
     """The client: numeric address and port ("" and 0 on a unix socket), and the name DNS has for it.
 
     ``host`` is NXDOMAIN if DNS knows no name, DNSERROR if it could not be asked, Unknown before.
@@ -46,8 +45,7 @@ class Remote:
         return not self.ip or _is_loopback(self.ip)
 
 
-@dataclass(slots=True)
-class Local:
+class Local(Struct):
     """Our end: numeric address, port, and the name we go by."""
 
     ip: str
@@ -55,16 +53,14 @@ class Local:
     host: str
 
 
-@dataclass(slots=True)
-class Hello:
+class Hello(Struct):
     """What the client said of itself: ``verb`` is HELO or EHLO, both are "" before."""
 
     verb: str = ""
     host: str = ""
 
 
-@dataclass(slots=True)
-class MessageCount:
+class MessageCount(Struct):
     """How many messages of this connection were accepted, refused for now, and refused."""
 
     accept: int = 0

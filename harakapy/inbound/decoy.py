@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
+
+from msgspec.structs import replace
 
 from harakapy.smtp.sasl import ScramDecoy, ScramSecret
 from harakapy.smtp.sasl.scram_secret import MAX_SALT_OCTETS

@@ -7,8 +7,9 @@ verdict's own text and code replace those of the table; its step stays.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from harakapy.hooks import Action, Verdict
 from harakapy.smtp import Reply
@@ -24,8 +25,7 @@ class Step(enum.Enum):
     CLOSE = "close the connection"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """One cell of the table. ``text`` may hold {hostname}, {greeting}, {client}, {address}, {uuid}."""
 
     code: int

@@ -6,8 +6,9 @@ nothing for those that are open.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from harakapy.config import ExtensionSettings, ListenSettings, Network, Settings
 from harakapy.net.tls import CertificateStore
@@ -21,16 +22,14 @@ MAX_AUTH_DELAY_S = 10.0
 that waits for a reply must not give up. Picked."""
 
 
-@dataclass(frozen=True, slots=True)
-class TlsTerms:
+class TlsTerms(Struct, frozen=True):
     """What a handshake needs: our certificates, and how long it may take."""
 
     certificates: CertificateStore
     handshake_timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """The rules of a conversation at one listener. Times are seconds, sizes octets; 0 switches a limit off.
 
     ``tls`` is what a handshake needs, None where there is no TLS; it is the business of the admission where
@@ -129,8 +128,7 @@ class Terms:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Offer:
+class _Offer(Struct, frozen=True):
     """The extensions that depend on settings: their keywords, and their lines with the numbers."""
 
     keywords: frozenset[str]

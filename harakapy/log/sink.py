@@ -20,7 +20,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from harakapy.log.target import Target
 from harakapy.log.turns import Turns
@@ -45,8 +46,7 @@ LossLine = Callable[[int, str], bytes]
 """Renders the line that tells how many lines were lost, and why ("" when the buffer was full)."""
 
 
-@dataclass(slots=True)
-class _Batch:
+class _Batch(Struct):
     """What is being written: lines (`lost` is None), the report that stands for `lost` of them, or, with 0,
     the end of a line that was torn.
     """

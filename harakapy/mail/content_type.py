@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, Self
+
+from msgspec import Struct
 
 from harakapy.mail.header import Header
 
@@ -16,8 +17,7 @@ _PARAMETER = re.compile(rf';[ \t]*({_TOKEN})[ \t]*=[ \t]*("[^"\\]*+(?>(?:\\.[^"\
 _QUOTED_PAIR = re.compile(r"\\(.)")
 
 
-@dataclass(frozen=True, slots=True)
-class ContentType:
+class ContentType(Struct, frozen=True):
     """A media type in lower case, such as ``text`` and ``plain``, with what its structure depends on.
 
     ``boundary`` is empty if none is given; one that is cut in pieces (RFC 2231 3) counts as none.

@@ -5,8 +5,10 @@ Values that do not change: what SMTP took in, what the queue keeps, and what a d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Final, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from harakapy.smtp.address import Address
 from harakapy.smtp.parameters import (
@@ -25,8 +27,7 @@ __all__ = ["Envelope", "Recipient"]
 _NOTIFY_BY_DEFAULT: Final = frozenset({Notify.FAILURE, Notify.DELAY})  # RFC 3461 4.1 leaves DELAY to us
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(Struct, frozen=True):
     """One forward-path with the parameters it was given with."""
 
     address: Address
@@ -46,8 +47,7 @@ class Recipient:
         return str(self.address)
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """Reverse-path, recipients in the order they were given, and the parameters of MAIL."""
 
     mail_from: Address

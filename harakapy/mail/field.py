@@ -8,8 +8,9 @@ made.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, Self
+
+from msgspec import Struct
 
 from harakapy.mail.encoded_word import decode_words, encode_whole, encode_words
 from harakapy.mail.safe_text import find_unsafe, neutralise
@@ -32,8 +33,7 @@ _FORMATTED = re.compile(
 _WORD = re.compile(r"[ \t]*[^ \t]+")
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderField:
+class HeaderField(Struct, frozen=True):
     """One field as it stands in a header.
 
     ``name`` is as written, and empty for a malformed line; ``raw`` is the bytes from the name to the final

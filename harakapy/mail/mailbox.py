@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from harakapy.mail.encoded_word import decode_words
 from harakapy.smtp.address import Address
@@ -40,8 +41,7 @@ class _Token(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Mailbox:
+class Mailbox(Struct, frozen=True):
     """One entry of an address field.
 
     ``name`` is the display name, decoded, or empty; ``address`` is None if the entry cannot be read; ``text``
@@ -53,8 +53,7 @@ class Mailbox:
     text: str
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(Struct):
     """The tokens of one entry while it is collected."""
 
     tokens: list[_Token] = field(default_factory=list)

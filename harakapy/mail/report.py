@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+from msgspec import Struct
 
 from harakapy.mail.encoded_word import encode_whole
 from harakapy.mail.envelope import Recipient
@@ -38,8 +39,7 @@ _WORD = re.compile(r"[ \t]*[^ \t]+")
 _ATOMS = re.compile(r"[A-Za-z0-9 !#$%&'*+/=?^_`{|}~-]+")  # RFC 5322 3.2.3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """What a report tells, to whom, and in whose name. Times know their zone."""
 
     id: str

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from string import Template
 from typing import Final, Self
+
+from msgspec import Struct
 
 from harakapy.mail.envelope import Recipient
 from harakapy.mail.safe_text import neutralise
@@ -35,8 +36,7 @@ class Action(Enum):
     DELIVERED = "delivered"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fate:
+class Fate(Struct, frozen=True, kw_only=True):
     """What became of the message for one recipient. Times know their zone."""
 
     recipient: Recipient
@@ -107,8 +107,7 @@ If you ask us about it, please name it as $message_id.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class ReportText:
+class ReportText(Struct, frozen=True):
     """A template that is known to be good."""
 
     subject: Template

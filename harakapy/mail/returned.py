@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import binascii
 import re
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from harakapy.mail.content import Content
 from harakapy.mail.header import Header
@@ -25,8 +26,7 @@ trace fields fit."""
 _UNFIT = re.compile(rb"(?<![^\r\n])[^\r\n]{999}|[\x00\x80-\xff]|\r(?!\n)|(?<!\r)\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(Struct, frozen=True):
     """A message or its header in the form of a part of a report; nothing at all if ``octets`` is empty."""
 
     media_type: str = ""

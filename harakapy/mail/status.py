@@ -7,8 +7,9 @@ text (``Reply.enhanced``); here they are values, for the failure policy and for 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, Self
+
+from msgspec import Struct
 
 # RFC 3463 2: up to three digits without leading zeros, and no other classes than these.
 _STATUS = re.compile(r"([245])\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})")
@@ -16,8 +17,7 @@ _STATUS = re.compile(r"([245])\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})")
 _MAX_NUMBER: Final = 999
 
 
-@dataclass(frozen=True, slots=True)
-class EnhancedStatus:
+class EnhancedStatus(Struct, frozen=True):
     """One code, such as 5.1.1.
 
     ``category`` (what RFC 3463 calls class) is 2, 4 or 5, ``subject`` and ``detail`` are 0 to 999.

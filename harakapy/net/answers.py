@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from dns.rdata import Rdata
@@ -44,8 +45,7 @@ class TemporaryDnsError(DnsError):
     """Nobody knows: time ran out, or the servers failed or sent nonsense. Later may be better."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """Records, or the kind of failure and its reason; and for how many seconds that holds."""
 
     records: tuple[Rdata, ...] = ()

@@ -6,7 +6,8 @@
 import ipaddress
 import os
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 UNIX_PREFIX = "unix:"
 SYSTEMD_PREFIX = "systemd:"
@@ -36,8 +37,7 @@ class EndpointError(ValueError):
         self.problem = problem
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """One place to listen at: ``host`` and ``port`` for TCP, ``path`` for a unix socket, or ``inherited``.
 
     ``host`` is an address without brackets in its shortest form, or a name in lower case. Port 0 asks the

@@ -6,9 +6,10 @@ import socket
 import stat
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from .endpoint import Endpoint
 from .inherited import NotInherited, bound_endpoint, inherited_sockets
@@ -43,8 +44,7 @@ class ListenError(Exception):
         self.advice = advice
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Listener:
+class Listener(Struct, frozen=True, eq=False):
     """A socket that listens: connections queue up in the kernel from now on, accepted or not.
 
     ``endpoint`` is the bound one: with the address that a name stood for, the port found for port 0, and

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from harakapy.net import NameNotFound, NoData, Resolver, TemporaryDnsError
 from harakapy.outbound.hop import NextHop, Target
@@ -25,8 +25,7 @@ _Answers = dict[_Question, tuple[str, ...] | None]
 """The addresses for each question; None where the DNS does not tell now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What a look-up of one host gave; ``is_unsure`` if the DNS did not tell all of it."""
 
     hop: NextHop

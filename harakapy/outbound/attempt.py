@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from harakapy.mail.status import EnhancedStatus
 from harakapy.smtp import Reply
@@ -29,8 +30,7 @@ class Phase(Enum):
     __hash__ = object.__hash__  # identity, as for equality; that of Enum is written in Python and slow
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The end of an attempt for one recipient at one host.
 
     ``reply`` is the host's, None if it gave none; then ``text`` tells what happened, in words that are safe

@@ -7,11 +7,12 @@ attempt off.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Self
 
 import trio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from harakapy.hooks import Action as Verb
 from harakapy.hooks import Hooks, IllegalAnswer, Verdict
@@ -50,8 +51,7 @@ async def _at_once() -> None:
     """There is room."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stages:
+class Stages(Struct, frozen=True):
     """Who wants to know how far an attempt has come.
 
     ``routed`` is called when its way is known, ``answered`` is awaited when a host has answered, and returns
@@ -60,6 +60,9 @@ class Stages:
 
     routed: Callable[[], None] = lambda: None
     answered: Callable[[], Awaitable[None]] = _at_once
+
+
+_NOBODY: Final = Stages()
 
 
 STORE_PAUSE_S: Final = 60.0
@@ -71,8 +74,7 @@ DEFECT_PAUSE_S: Final = 300.0
 _DEFECT: Final = Answer(Phase.CONNECT, text="an internal error", status=EnhancedStatus(4, 3, 0))
 
 
-@dataclass(frozen=True, slots=True)
-class Attempted:
+class Attempted(Struct, frozen=True):
     """What came of an attempt: outcomes to record, or deliveries for which none was made.
 
     The latter are due again at ``unclaimed_until``, if that is given; else they are somebody else's or gone.
@@ -116,7 +118,7 @@ class Attempts:
         request: DeliveryRequest,
         open_content: OpenContent,
         scope: trio.CancelScope,
-        stages: Stages = Stages(),
+        stages: Stages = _NOBODY,
     ) -> Attempted:
         """Make one attempt. Raises trio.Cancelled, and IllegalAnswer if the hooks are strict.
 

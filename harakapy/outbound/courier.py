@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from harakapy.config import OutboundSettings
 from harakapy.mail import Content
@@ -25,8 +27,7 @@ __all__ = ["Courier", "Ending", "Source"]
 Source = Callable[[], Awaitable[Content]]
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """How an attempt ended for one recipient."""
 
     judgement: Judgement

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from enum import Enum
 from heapq import heapify, heappop, heappush
 from typing import Final
+
+from msgspec import Struct
 
 from harakapy.config import Rate
 from harakapy.outbound.concurrency import Concurrency
@@ -50,8 +51,7 @@ class RateLimit:
         self._starts.append(now)
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationLimits:
+class DestinationLimits(Struct, frozen=True):
     """What one site is to bear at most: deliveries at a time, at how many it starts, and messages over time.
 
     Raises ValueError if a number is below one.
@@ -81,8 +81,7 @@ class Hold(Enum):
     CLOSED = "no more deliveries are started"
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """How a destination stands, for people who ask why something is waiting."""
 
     destination: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from harakapy.net import Poller, Watchdog
 from harakapy.outbound.client_tls import ClientTls
@@ -12,8 +13,7 @@ from harakapy.outbound.token import Tokens
 __all__ = ["Facilities"]
 
 
-@dataclass(frozen=True, slots=True)
-class Facilities:
+class Facilities(Struct, frozen=True):
     """The watchdog of all deadlines; TLS contexts; tokens; room for converted content; who waits for replies.
 
     Watchdog and poller must be running. ``spool_directory`` None is the system's for temporary files, without

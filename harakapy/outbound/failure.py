@@ -12,10 +12,11 @@ delivered already is never sent to another host.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from harakapy.mail.safe_text import neutralise
 from harakapy.mail.status import (
@@ -56,8 +57,7 @@ class Scope(Enum):
     RECIPIENT = "this recipient alone"
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """What follows from one answer for one recipient."""
 
     action: Action

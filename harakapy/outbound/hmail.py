@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from copy import deepcopy
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from harakapy.hooks import Notes, Subject
 from harakapy.mail import Content, Header
@@ -115,8 +116,7 @@ class HMail(Subject):
         return await self._open_content(self.uuid)
 
 
-@dataclass(frozen=True, slots=True)
-class Handover:
+class Handover(Struct, frozen=True):
     """Recipients that a host has taken over."""
 
     host: str
@@ -135,8 +135,7 @@ class Handover:
     """Who we logged in as; ``""`` if we did not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deferral:
+class Deferral(Struct, frozen=True):
     """Recipients that could not be delivered now."""
 
     delay_s: float
@@ -149,8 +148,7 @@ class Deferral:
     """Who said so; ``""`` if nobody did."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounce:
+class Bounce(Struct, frozen=True):
     """Recipients that are given up."""
 
     error: str

@@ -11,11 +11,13 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+from msgspec import Struct
+from msgspec.structs import force_setattr, replace
 
 from harakapy.mail.domain import to_ascii
 
@@ -78,8 +80,7 @@ class NextHopError(ValueError):
         self.problem = problem
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NextHop:
+class NextHop(Struct, frozen=True, kw_only=True):
     """One place that takes mail on: a host and a port, or the ``path`` of a unix socket.
 
     ``host`` is a domain name, made A-labels in lower case, or an IP address without brackets, and ``""``
@@ -99,8 +100,8 @@ class NextHop:
     preference: int = 0
     tls: TlsLevel | None = None
     user: str = ""
-    password: str = field(default="", repr=False)
-    token_command: tuple[str, ...] = field(default=(), repr=False)
+    password: str = ""
+    token_command: tuple[str, ...] = ()
     token_file: Path | None = None
     auth_without_tls: bool = False
     bind: str = ""
@@ -112,8 +113,8 @@ class NextHop:
         if self.path:
             _check_path(self.path, self.port, self.protocol)
         else:
-            object.__setattr__(self, "host", _checked_host(self.host))
-            object.__setattr__(self, "port", self.port or self.protocol.default_port)
+            force_setattr(self, "host", _checked_host(self.host))
+            force_setattr(self, "port", self.port or self.protocol.default_port)
         if not 0 <= self.port <= _MAX_PORT:
             raise ValueError(f"a port is a number from 1 to {_MAX_PORT}")
         if self.protocol is Protocol.SMTPS and self.tls is TlsLevel.NONE:
@@ -123,7 +124,10 @@ class NextHop:
         if not (self.user + self.password + self.helo).isprintable():
             raise ValueError("user, password and helo are made of printable characters")
         if self.bind:
-            object.__setattr__(self, "bind", str(ipaddress.ip_address(self.bind)))
+            force_setattr(self, "bind", str(ipaddress.ip_address(self.bind)))
+
+    def __repr__(self) -> str:
+        return f"<NextHop {self}>"
 
     @classmethod
     def parse(cls, text: str) -> NextHop:
@@ -182,8 +186,7 @@ class NextHop:
         return {name: value for name, value in options.items() if value}
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """One address of a next hop, to connect to.
 
     ``name`` is the host's, for SNI, certificates and texts; ``address`` an IP address. Both are ``""`` for a

@@ -11,8 +11,9 @@ import ipaddress
 import socket
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from harakapy.mail.domain import to_ascii
 from harakapy.outbound.hop import Target
@@ -25,8 +26,7 @@ _MAX_HOSTS: Final = 10_000
 """Dead hosts remembered, some 3 MB; the ones that failed longest ago go first. Picked."""
 
 
-@dataclass(slots=True)
-class _Grave:
+class _Grave(Struct):
     until: float
     pause_s: float
 
@@ -87,8 +87,7 @@ class DeadHosts:
         return len(self._graves)
 
 
-@dataclass(frozen=True, slots=True)
-class OwnHost:
+class OwnHost(Struct, frozen=True):
     """This host, as the DNS may name it: mail that would go from here to here goes in a loop (RFC 5321 5.1).
 
     ``names`` are in lower case and A-labels; ``places`` the addresses and ports where we listen, ``0.0.0.0``

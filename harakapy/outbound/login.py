@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from harakapy.mail.status import EnhancedStatus
 from harakapy.net.tls import TlsState
@@ -46,8 +46,7 @@ _CANCEL: Final = b"*"
 _NO_MECHANISM: Final = EnhancedStatus(4, 7, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """What the mechanisms need; ``secret`` is the password or the token."""
 
     hop: NextHop

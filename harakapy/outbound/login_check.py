@@ -8,10 +8,12 @@ the one that every user has.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from harakapy.mail.status import EnhancedStatus
 from harakapy.outbound.attempt import HostFailed, Phase
@@ -46,8 +48,7 @@ class LoginAnswer(Enum):
     UNKNOWN = "not known now"
 
 
-@dataclass(frozen=True, slots=True)
-class LoginCheck:
+class LoginCheck(Struct, frozen=True):
     """What came of a check; ``text`` says who answered and what, for the log and not for the client."""
 
     answer: LoginAnswer

@@ -6,7 +6,8 @@ the message can go without, and is an obstacle where it cannot.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from harakapy.mail import Content, EnhancedStatus, Envelope, Recipient, to_ascii
 from harakapy.mail.status import ADDRESS_NOT_ASCII, EXPIRED, MESSAGE_TOO_LARGE, REQUIRETLS_FAILED
@@ -27,8 +28,7 @@ __all__ = ["Link", "Obstacle", "mail_command", "needs_utf8", "obstacle", "rcpt_c
 _END_OF_HEADER = b"\r\n\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """What is known of a session: ``is_verified``, that TLS is with whom we meant; ``is_logged_in``."""
 
     capabilities: Capabilities
@@ -36,8 +36,7 @@ class Link:
     is_logged_in: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Obstacle:
+class Obstacle(Struct, frozen=True):
     """Why a message, or a recipient, cannot go to a host at all; nothing was sent."""
 
     text: str

@@ -7,9 +7,10 @@ reply to STARTTLS are no failed handshake but an attack or a broken host; nothin
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Final
+
+from msgspec.structs import replace
 
 from harakapy.mail.status import NO_ANSWER, EnhancedStatus
 from harakapy.net import SocketStream

@@ -16,10 +16,10 @@ may wait, and takes the message all the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import trio
+from msgspec import Struct, field
 
 from harakapy.hooks import DENY, DENYSOFT, OK, Verdict
 from harakapy.mail.envelope import Envelope, Recipient
@@ -61,8 +61,7 @@ MAX_LINES: Final = 10  # of one answer; picked: enough to see what is wrong
 MAX_TEXT: Final = 400  # characters of a next server's text in it; a line of a reply has 512 octets
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """Some recipients of a message, and the next hops to hand it to for them, in their order.
 
     Without next hops it is not handed over but goes to the queue for them, if others have taken it.
@@ -74,8 +73,7 @@ class Way:
     is_one_by_one: bool = False
 
 
-@dataclass(slots=True)
-class _Trial:
+class _Trial(Struct):
     """How handing over ended, for the recipients of one way: None as long as it has not."""
 
     way: Way
@@ -86,8 +84,7 @@ class _Trial:
         self.endings = [None] * len(self.recipients)
 
 
-@dataclass(slots=True)
-class Part:
+class Part(Struct):
     """Recipients of whom a message of the queue can consist, with how handing over ended, if it was tried."""
 
     recipients: list[Recipient] = field(default_factory=list)

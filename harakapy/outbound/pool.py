@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from harakapy.net import enter_task
 from harakapy.outbound.facilities import Facilities
@@ -39,8 +39,7 @@ MAX_IDLE: Final = 200
 Place = tuple[str, int]
 
 
-@dataclass(slots=True)
-class _Idle:
+class _Idle(Struct):
     session: Session
     since: float
     until: float

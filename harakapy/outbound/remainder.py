@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import trio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from harakapy.hooks import IllegalAnswer
 from harakapy.log import Logger
@@ -29,8 +30,7 @@ and those who have the message and asked for a report of that get it twice. Pick
 PAUSE_S: Final = 1.0  # before the store is asked once more to write something down; picked
 
 
-@dataclass(frozen=True, slots=True)
-class Remainder:
+class Remainder(Struct, frozen=True):
     """Deliveries of which some were tried before they came into the queue.
 
     ``deliveries`` are what to commit: those that were tried are under a lease, so that nobody tries them

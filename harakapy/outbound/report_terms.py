@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from harakapy.config.outbound import ReportSettings
 from harakapy.mail.report_text import BUILT_IN, ReportText
@@ -12,8 +13,7 @@ from harakapy.smtp.address import Address
 __all__ = ["ReportTerms"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportTerms:
+class ReportTerms(Struct, frozen=True, kw_only=True):
     """What a `Reporter` is to do."""
 
     hostname: str

@@ -18,13 +18,13 @@ The file is long because what is reported, to whom and when are decided together
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol
 from uuid import uuid4
 
 import trio
+from msgspec import Struct
 
 from harakapy.log import Logger
 from harakapy.mail import Content
@@ -111,8 +111,7 @@ def wants_relay(by: DeliverBy | None, recipient: Recipient, *, is_time_passed_on
     return by.trace or (by.mode == "N" and not is_time_passed_on)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(Struct, frozen=True):
     """One report before it is composed."""
 
     message: QueuedMessage

@@ -6,9 +6,10 @@ All times are seconds of the wall clock; the lifetimes and intervals are seconds
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from random import Random
 from typing import Final
+
+from msgspec import Struct
 
 from harakapy.mail.safe_text import neutralise
 from harakapy.mail.status import EXPIRED, EnhancedStatus
@@ -20,8 +21,7 @@ __all__ = ["Lifetime", "RetrySchedule"]
 _TIME_LIMIT_OVER: Final = EnhancedStatus(5, 4, 7)  # RFC 2852 4.1.4: reported as failed for good
 
 
-@dataclass(frozen=True, slots=True)
-class RetrySchedule:
+class RetrySchedule(Struct, frozen=True):
     """How long to wait after each attempt that failed; the last of the ``intervals`` repeats.
 
     ``jitter`` is the part of an interval by which it is made longer or shorter at random: what failed
@@ -44,8 +44,7 @@ class RetrySchedule:
         return now + interval * (1 + rng.uniform(-self.jitter, self.jitter))
 
 
-@dataclass(frozen=True, slots=True)
-class Lifetime:
+class Lifetime(Struct, frozen=True):
     """How long a message is worth trying, and when its sender hears that it takes long.
 
     A message counts from when it may be tried first: from its arrival, or when the sender let it go

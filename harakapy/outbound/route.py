@@ -19,9 +19,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Final
+
+from msgspec import Struct
 
 from harakapy.config import RouteSettings, Settings
 from harakapy.mail.status import EnhancedStatus
@@ -41,8 +42,7 @@ _MAX_TARGETS: Final = 20
 """Addresses in one route: with 30 s for each, an attempt ends within ten minutes. Picked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """Where to try, the best first; or, if that is nowhere, ``failure``, whose status has its finality.
 
     Each target's next hop is complete: its ``tls`` and ``helo`` are what holds there, ``bind`` is an address

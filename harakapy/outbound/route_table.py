@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from harakapy.config import RouteSettings, Settings
 from harakapy.mail.domain import to_ascii

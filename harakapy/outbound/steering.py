@@ -8,10 +8,11 @@ memory stays bounded, mail goes on meanwhile, and who asked hears how far it cam
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import trio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from harakapy.mail.status import FAILED
 from harakapy.outbound.steering_request import (
@@ -66,8 +67,7 @@ class Deliverer:
         """Look at the queue again: this was asked for, and something may be due, or not wanted any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Applies:
+class _Applies(Struct, frozen=True):
     """To which deliveries an operation applies, as the store has it."""
 
     states: frozenset[State]

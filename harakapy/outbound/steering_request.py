@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
+
+from msgspec import Struct
 
 from harakapy.mail.domain import to_ascii
 from harakapy.mail.safe_text import neutralise
@@ -77,12 +78,11 @@ class RequestRefused(Exception):
         self.problem = problem
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SteeringRequest:
+class SteeringRequest(Struct, frozen=True, kw_only=True):
     """One request, checked."""
 
     operation: Operation
-    selection: Selection = Selection()  # noqa: RUF009  # a frozen value
+    selection: Selection = Selection()  # a frozen value
     limit: int | None = None
     """Of messages to list; None for all."""
     message_id: str = ""

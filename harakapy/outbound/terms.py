@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from harakapy.outbound.hop import NextHop, TlsLevel
 
 __all__ = ["Terms", "Timeouts"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True, kw_only=True):
     """How long each phase may take, in seconds (RFC 5321 4.5.3.2, unless said otherwise)."""
 
     connect_s: float = 30.0
@@ -30,8 +30,7 @@ class Timeouts:
     """For the answer to QUIT, on which nothing depends; picked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(Struct, frozen=True, kw_only=True):
     """How a session is opened: the same for all messages of a route.
 
     ``helo`` is our name, ``tls`` the level that holds here, ``bind`` the addresses to come from, one for each

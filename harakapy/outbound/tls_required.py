@@ -13,7 +13,7 @@ message.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from harakapy.mail.envelope import Envelope
 from harakapy.mail.status import ENCRYPTION_NEEDED, REQUIRETLS_FAILED

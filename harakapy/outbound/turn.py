@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from harakapy.outbound.destination import Destination
 from harakapy.queue.delivery import DeliveryRequest
@@ -10,8 +10,7 @@ from harakapy.queue.delivery import DeliveryRequest
 __all__ = ["Admission", "ScheduleLimits", "Start", "Wait"]
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleLimits:
+class ScheduleLimits(Struct, frozen=True):
     """What is allowed in all; what one destination is to bear is in `DestinationLimits`.
 
     Raises ValueError if something is below one, or the longest pause is shorter than the first.
@@ -62,15 +61,13 @@ class Start:
         return self.request.deliveries[0].destination
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(Struct, frozen=True):
     """A delivery whose host has answered, and for which there was no room, may go on now."""
 
     start: Start
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """Nothing can start now. At ``until`` something may; None: not before the schedule is told more."""
 
     until: float | None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
+
+from msgspec import Struct
 
 from harakapy.config import Settings
 from harakapy.hooks import Hooks
@@ -50,8 +51,7 @@ LEAST_CALLS: Final = 20
 """Calls that there may be however few descriptors there are. Picked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What the sending side finds there: hooks, log, DNS, and a wall clock in seconds since the epoch.
 
     ``places`` are the addresses and ports where this server listens, so that it does not send to itself;

@@ -15,11 +15,11 @@ import base64
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 import trio
+from msgspec import Struct, field
 
 from harakapy import Endpoint
 
@@ -48,8 +48,7 @@ class Outcome(Enum):
     CONT = "CONT"
 
 
-@dataclass(frozen=True, slots=True)
-class DovecotReply:
+class DovecotReply(Struct, frozen=True):
     """One answer: its outcome, and its fields as they came: ``name=value``, ``name``, or what CONT asks."""
 
     outcome: Outcome
@@ -118,8 +117,7 @@ class _LinkBroken(Exception):
     """The connection is of no use any more."""
 
 
-@dataclass(slots=True)
-class _Exchange:
+class _Exchange(Struct):
     """Somebody who waits: ``woken`` when there is a ``reply``, or when it is its turn to read."""
 
     reply: DovecotReply | None = None

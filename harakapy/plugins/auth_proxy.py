@@ -5,10 +5,10 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections import OrderedDict
-from dataclasses import replace
 from typing import Final, Self
 
 import trio
+from msgspec.structs import replace
 from pydantic import Field, SecretStr, model_validator
 
 from harakapy import (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import AfterValidator, Field, model_validator
 
 from harakapy import DENY, DENYSOFT, OK, Connection, Plugin, PluginConfig, Verdict, hookimpl
@@ -57,8 +58,7 @@ class DelayDenyConfig(PluginConfig):
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class HeldDenial:
+class HeldDenial(Struct, frozen=True):
     """A denial that waits; ``transaction`` is the uuid of the one it is about, "" for the connection."""
 
     plugin: str

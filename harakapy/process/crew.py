@@ -6,8 +6,9 @@ import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Self
+
+from msgspec import Struct
 
 from harakapy.process.channel import Channel
 from harakapy.process.part import Post, Role
@@ -15,8 +16,7 @@ from harakapy.process.part import Post, Role
 __all__ = ["Crew", "Worker"]
 
 
-@dataclass(slots=True, eq=False)
-class Worker:
+class Worker(Struct, eq=False):
     """One process. Times are of the monotonic clock.
 
     ``is_old`` says that a new one is to take its place, ``is_leaving`` that it was told to stop; then it is

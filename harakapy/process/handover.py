@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, MutableMapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from harakapy.net.count_board import anonymous_file
 
@@ -20,8 +22,7 @@ __all__ = ["Handover"]
 VARIABLE = "HARAKAPY_HANDOVER"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handover:
+class Handover(Struct, frozen=True, kw_only=True):
     """What is handed over, as values of JSON; descriptors are numbers, which stay the same.
 
     ``board`` is (descriptor, columns, connections), ``wakes`` the ends of the pipe of announcements,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from harakapy.config import Settings
 from harakapy.inbound import Terms
@@ -21,8 +21,7 @@ __all__ = ["IntakeReader", "Received"]
 READ_OCTETS: Final = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """A message as it came; whoever has it closes its content. ``is_7bit``: all octets of it are ASCII."""
 
     submission: Submission

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from harakapy.config import Settings
 from harakapy.net import Endpoint, Listener, ListenError, open_listeners

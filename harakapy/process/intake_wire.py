@@ -10,9 +10,11 @@ come at any time. There is no second message.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, Final, Self
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from harakapy.config import Settings
 from harakapy.mail import Envelope, Recipient
@@ -50,8 +52,7 @@ class IntakeRefused(Exception):
         self.problem = problem
 
 
-@dataclass(frozen=True, slots=True)
-class IntakeTerms:
+class IntakeTerms(Struct, frozen=True):
     """What who sends must know of the server: its name, and how many octets it takes."""
 
     hostname: str
@@ -78,8 +79,7 @@ class IntakeTerms:
         return {"terms": asdict(self)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Submission(Struct, frozen=True, kw_only=True):
     """The envelope that a user gives, and how many octets of content follow.
 
     ``sender`` None is the user's own address.

@@ -6,8 +6,9 @@ Everything that is wrong with any of them is found before the first one is attac
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from harakapy.config import ConfigError, Problem, Settings, near_names
 from harakapy.hooks import (
@@ -24,8 +25,7 @@ GIVEN = "given by the program"
 """The source of a plugin that was handed over as an object."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedPlugin:
+class LoadedPlugin(Struct, frozen=True):
     """A plugin with its name in the configuration, where it came from, and the operator's options."""
 
     name: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from harakapy.net import Listener
 from harakapy.net.count_board import Column
@@ -21,8 +22,7 @@ class Role(Enum):
     """Works off the queue, and answers operators. There is one: two would only get into each other's way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
+class Post(Struct, frozen=True):
     """A place that one worker fills at a time. ``number`` counts from 0 within the role."""
 
     role: Role
@@ -32,8 +32,7 @@ class Post:
         return self.role.value if self.role is Role.OUTBOUND else f"{self.role.value}{self.number + 1}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """What a worker is given.
 
     ``listeners`` are sockets, each with the number of its ``[[listen]]`` table; ``column`` is where it counts

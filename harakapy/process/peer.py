@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
 from typing import Final, Self
+
+from msgspec import Struct
 
 from harakapy.net import SocketStream
 
@@ -14,8 +15,7 @@ __all__ = ["Peer"]
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """The process that has connected, with the user it was then; nobody can claim to be another."""
 
     pid: int

@@ -12,7 +12,8 @@ import os
 import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from harakapy.config import ConfigError, Problem, Settings
 
@@ -25,8 +26,7 @@ class NotPermitted(PermissionError):
     """The process cannot become that user; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """A user to run as, with all his groups, the first of which is that of new files."""
 
     user: str

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from harakapy.config import ListenSettings, Settings
 from harakapy.net import Endpoint, Listener, open_listeners
@@ -22,8 +24,7 @@ NumberedListener = tuple[int, Listener]
 _INTAKE_ADDRESS: Final = "send"  # no address of a listener: they have a colon
 
 
-@dataclass(frozen=True, slots=True)
-class _Bound:
+class _Bound(Struct, frozen=True):
     """A listener, and what it was made for: an address of the settings, and which of its copies it is.
 
     Copies listen at the same ports, and the kernel spreads clients among them.

@@ -8,8 +8,10 @@ one that was set, such as that of earlier runs where the clock was wrong at the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from harakapy.queue.delivery import Delivery
 from harakapy.queue.message import QueuedMessage
@@ -21,8 +23,7 @@ NOTICED_S: Final = 600.0
 by the new clock, by another process. Picked: twice as long as the engine takes at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClockSet:
+class ClockSet(Struct, frozen=True):
     """The clock was set: by so many seconds, back if that is negative, so that it is ``now`` by it."""
 
     by_s: float

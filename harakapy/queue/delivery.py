@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from harakapy.mail.domain import to_ascii
 from harakapy.mail.envelope import Envelope, Recipient
@@ -58,8 +60,7 @@ class DeliveryKey(NamedTuple):
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Struct, frozen=True):
     """The right to work on a delivery: whose, and until when (seconds of the wall clock).
 
     An owner is a scheduler, named so that no other one has its name while it lives.
@@ -69,8 +70,7 @@ class Lease:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(Struct, frozen=True):
     """What was last heard about a delivery (RFC 3464 2.3.4 to 2.3.6), already safe to print."""
 
     text: str
@@ -82,8 +82,7 @@ class Diagnostic:
     """Whether ``text`` is an SMTP reply: then a report calls it one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(Struct, frozen=True, kw_only=True):
     """One recipient of a message. All times are seconds of a wall clock since the epoch."""
 
     message_id: str
@@ -124,8 +123,7 @@ class Delivery:
         return replace(self, lease=lease, attempts=self.attempts + 1, last_attempt=now)
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryRequest:
+class DeliveryRequest(Struct, frozen=True):
     """Some deliveries of one message, all to one destination when claimed: what one transaction can carry."""
 
     message: QueuedMessage

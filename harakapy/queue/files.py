@@ -15,9 +15,10 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from harakapy.mail.content import Content
 from harakapy.queue.directory import sync_directory
@@ -38,16 +39,14 @@ _TEMPORARY: Final = ".new"
 _NAME = re.compile(rf"[0-9a-f]{{32}}(?:{re.escape(_TEMPORARY)})?")
 
 
-@dataclass(frozen=True, slots=True)
-class FreeSpace:
+class FreeSpace(Struct, frozen=True):
     """What a file system has left: octets, and inodes (None if it does not count them)."""
 
     octets: int
     inodes: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Floor:
+class Floor(Struct, frozen=True):
     """What is left free: below, new mail is not taken, so that what is there can still be worked off.
 
     The octets are room for the database's log to double, and some; the inodes are for whatever else lives on

@@ -32,11 +32,11 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 import trio
+from msgspec import Struct
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
 from harakapy.net import inline_pump
@@ -53,8 +53,7 @@ Job = Callable[[sqlite3.Connection], T]
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class Joint(Generic[Item, T]):
+class Joint(Struct, Generic[Item, T], frozen=True):
     """A job that is done together with all others of the same ``work`` that stand in line.
 
     ``work`` gets the items in the order in which they came, and gives a result for each.

@@ -9,10 +9,11 @@ import heapq
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import trio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from harakapy.mail.content import Content
 from harakapy.net import enter_task
@@ -28,8 +29,7 @@ from harakapy.queue.store import Page, Store, check_commit
 __all__ = ["MemoryStore"]
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(Struct):
     """One message: its place in the order of commits, and its deliveries by number."""
 
     place: int

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Self
+
+from msgspec import Struct, field
 
 from harakapy.mail.envelope import Envelope
 from harakapy.smtp.address import Address
@@ -15,8 +16,7 @@ from harakapy.smtp.parameters import NO_MAIL_PARAMETERS, MailParameters
 __all__ = ["QueuedMessage", "durable_notes", "encode_notes"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueuedMessage:
+class QueuedMessage(Struct, frozen=True, kw_only=True):
     """One message as the store keeps it, without its content, which is fetched when it is needed.
 
     All times are seconds of a wall clock since the epoch.

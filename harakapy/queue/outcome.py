@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from harakapy.queue.delivery import DeliveryKey, Diagnostic
 
 __all__ = ["Deferred", "Delivered", "Failed", "Outcome", "Settlement"]
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """The next hop has taken it. With ``report_at`` (seconds of the wall clock) it is kept to be reported.
 
     ``taken_by`` is the next hop, where a report depends on it; the delivery names it from then on.
@@ -23,8 +23,7 @@ class Delivered:
     taken_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Deferred:
+class Deferred(Struct, frozen=True):
     """Not now: it is tried again when it is ``due`` (seconds of the wall clock)."""
 
     key: DeliveryKey
@@ -32,8 +31,7 @@ class Deferred:
     due: float
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """Given up. With ``report_at`` (seconds of the wall clock) it is kept to be reported."""
 
     key: DeliveryKey
@@ -45,8 +43,7 @@ Outcome: TypeAlias = Delivered | Deferred | Failed
 """How an attempt ended, for one recipient."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """What a report settles, or the decision to send none: recorded with the report, or not at all."""
 
     message_id: str

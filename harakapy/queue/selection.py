@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from harakapy.queue.delivery import Delivery, State
 from harakapy.queue.message import QueuedMessage
@@ -11,8 +12,7 @@ from harakapy.queue.message import QueuedMessage
 __all__ = ["Count", "Selection"]
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(Struct, frozen=True):
     """How many messages, and how many recipients of them."""
 
     messages: int = 0
@@ -22,8 +22,7 @@ class Count:
         return Count(self.messages + other.messages, self.recipients + other.recipients)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(Struct, frozen=True, kw_only=True):
     """Deliveries that meet every condition given; without any, all there are.
 
     In texts ``*`` stands for any characters, also none, and the case of ASCII letters does not count.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from harakapy.queue.delivery import Delivery, DeliveryKey, DeliveryRequest, Lease
 from harakapy.queue.message import QueuedMessage

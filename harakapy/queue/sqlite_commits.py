@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
+
+from msgspec import Struct
 
 from harakapy.queue.delivery import DeliveryKey, State
 from harakapy.queue.errors import LeaseLost
@@ -63,8 +64,7 @@ _FINISH: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NewMessage:
+class NewMessage(Struct, frozen=True):
     """What is stored of a message: its row, the rows of its deliveries by number, and its content.
 
     That is ``octets``, or the name of the ``file`` that has them.

@@ -11,10 +11,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from harakapy.queue.directory import StoreDirectory
 from harakapy.queue.errors import StoreUnavailable
@@ -33,8 +34,7 @@ it is its turn. (quick_check is hardly faster and misses what an index lacks: ma
 claimed.)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Incident:
+class Incident(Struct, frozen=True):
     """Something an operator should know, to be logged: what happened, and to what."""
 
     event: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from harakapy.queue.clock_set import ClockSet
 from harakapy.queue.delivery import Diagnostic, State
@@ -41,8 +42,7 @@ Changed = tuple[list[int], list[str]]
 """Keys of what was changed, and files that no row names any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """An UPDATE of the columns in ``assignments`` where ``applies`` holds, with its parameters."""
 
     assignments: str

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from harakapy.queue.delivery import State
 
 __all__ = ["DestinationStats", "QueueStats"]
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationStats:
+class DestinationStats(Struct, frozen=True):
     """One destination: how many recipients are in which state there."""
 
     name: str
@@ -24,8 +24,7 @@ class DestinationStats:
     """When the first of those waiting is to be tried; None if none waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueStats:
+class QueueStats(Struct, frozen=True):
     """The whole queue."""
 
     messages: int

@@ -29,9 +29,10 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+from msgspec import Struct
 
 from harakapy.mail.content import Content
 from harakapy.queue.clock_set import ClockSet
@@ -44,8 +45,7 @@ from harakapy.queue.statistics import QueueStats
 __all__ = ["Page", "Store", "check_commit"]
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """A part of a selection: messages with their selected deliveries, in the order of their commits."""
 
     requests: tuple[DeliveryRequest, ...]

@@ -7,9 +7,10 @@ refused when it is made: no CR or LF ever comes out of an ENVID or ORCPT.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct
 
 from harakapy.smtp.address import UNSAFE_CHARACTERS
 
@@ -59,8 +60,7 @@ class Notify(Enum):
     DELAY = "DELAY"
 
 
-@dataclass(frozen=True, slots=True)
-class OriginalRecipient:
+class OriginalRecipient(Struct, frozen=True):
     """The recipient as the sender knew it (RFC 3461 4.2, RFC 6533 3).
 
     ``addr_type`` is lower-case, nearly always ``rfc822`` or ``utf-8``; ``address`` is decoded. ``str()``

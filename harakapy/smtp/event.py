@@ -5,9 +5,10 @@ An event is *answered* with a reply, or it only tells something and the next one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct
 
 from harakapy.smtp.reply import Reply
 from harakapy.smtp.verbs import Command, Lhlo
@@ -39,18 +40,15 @@ NEED_DATA: Final = NeedData.NEED_DATA
 """Nothing can be taken before more octets have been received."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Struct, frozen=True):
     """The connection stands: the first thing answered, with the greeting. A server does not see it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon:
+class Abandon(Struct, frozen=True):
     """The side that serves has given the transaction up by itself. Never handed out, not answered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The peer broke the protocol, which has decided already: answered with ``reply``.
 
     ``line`` is what the peer sent, without CRLF, for the log; at most 80 octets of what was not a line.
@@ -63,34 +61,29 @@ class Refused:
     closes: bool = False
 
 
-@dataclass(slots=True)
-class ContentChunk:
+class ContentChunk(Struct):
     """A block of message content, as large as it was received, stuffed dots removed. Not answered."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ContentEnd:
+class ContentEnd(Struct, frozen=True):
     """The content that followed DATA is complete. Answered for the whole message."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkEnd:
+class ChunkEnd(Struct, frozen=True):
     """A chunk of BDAT is complete. Answered for the chunk, or for the whole message if it is the last."""
 
     is_last: bool
 
 
-@dataclass(frozen=True, slots=True)
-class AuthResponse:
+class AuthResponse(Struct, frozen=True):
     """A line of an AUTH exchange, as it came. Answered with 334 to go on, anything else to end it."""
 
     line: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class EndOfFile:
+class EndOfFile(Struct, frozen=True):
     """The peer has closed its side. Not answered; handed out each time from now on."""
 
 
@@ -98,8 +91,7 @@ Sent = Command | Lhlo | Connect | AuthResponse | ContentEnd
 """Everything of a client's that a server answers; a `Bdat` stands for its octets too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Replied:
+class Replied(Struct, frozen=True):
     """The server has answered ``command``: what the client sees in place of commands.
 
     ``command`` is None for a 421 that came when nothing waited for a reply. The line of an `AuthResponse` is
@@ -112,8 +104,7 @@ class Replied:
     recipient: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Struct, frozen=True):
     """The session is over: the server has closed it, or said 421, or answered QUIT.
 
     Handed out each time from now on. What still waited for a reply gets none.

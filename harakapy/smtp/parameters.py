@@ -9,13 +9,14 @@ finds its parameter in ``extra``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, cast
+
+from msgspec import Struct
 
 from harakapy.smtp.address import NULL_PATH, Address
 from harakapy.smtp.dsn import (
@@ -64,8 +65,7 @@ class Body(Enum):
     BINARYMIME = "BINARYMIME"
 
 
-@dataclass(frozen=True, slots=True)
-class DeliverBy:
+class DeliverBy(Struct, frozen=True):
     """A time limit on delivery (RFC 2852 4): ``seconds`` from now, negative if it is over.
 
     ``mode`` is ``"R"`` (then return the message) or ``"N"`` (then tell the sender and go on); ``trace`` asks
@@ -193,9 +193,11 @@ _OWN_EXTENSIONS: Final = frozenset(
 ).union(*(rule.extensions for rule in (*_MAIL_RULES.values(), *_RCPT_RULES.values())))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parameters(Mapping[str, str | None]):
-    """What both kinds of parameters share: parsing and encoding by the table, and the view as a mapping."""
+class _Parameters(Struct, frozen=True, kw_only=True):
+    """What both kinds of parameters share: parsing and encoding by the table, and the view as a mapping.
+
+    It passes for a `Mapping`, but cannot descend from one: that has another metaclass.
+    """
 
     extra: tuple[tuple[str, str | None], ...] = ()
     """Parameters of extensions that the core does not know: upper-case keyword and value as sent."""
@@ -251,11 +253,30 @@ class _Parameters(Mapping[str, str | None]):
     def __getitem__(self, keyword: str) -> str | None:
         return self.raw[keyword.upper()]
 
+    def __contains__(self, keyword: object) -> bool:
+        return isinstance(keyword, str) and keyword.upper() in self.raw
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.raw)
 
     def __len__(self) -> int:
         return len(self.raw)
+
+    def get(self, keyword: str, default: str | None = None) -> str | None:
+        """The value of a parameter as sent; ``default`` if it was not given."""
+        return self.raw.get(keyword.upper(), default)
+
+    def keys(self) -> KeysView[str]:
+        """The upper-case keywords of what was given."""
+        return self.raw.keys()
+
+    def values(self) -> ValuesView[str | None]:
+        """The values as sent."""
+        return self.raw.values()
+
+    def items(self) -> ItemsView[str, str | None]:
+        """Keywords and values, as in `raw`."""
+        return self.raw.items()
 
     def __str__(self) -> str:
         """The parameters as they stand on the line: ``SIZE=1000 SMTPUTF8``.
@@ -269,8 +290,7 @@ class _Parameters(Mapping[str, str | None]):
         return " ".join(words)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailParameters(_Parameters):
+class MailParameters(_Parameters, frozen=True, kw_only=True):
     """The parameters of MAIL; what was not given is None or False.
 
     Also a read-only mapping from keyword to the value as sent, see `raw`; false if there are none.
@@ -296,7 +316,7 @@ class MailParameters(_Parameters):
     hold_until: datetime | None = None
     """Time until which to hold the message back, aware, in UTC (RFC 4865)."""
 
-    _rules = _MAIL_RULES
+    _rules: ClassVar[Mapping[str, _Rule]] = _MAIL_RULES
 
     @classmethod
     def _check(cls, values: Mapping[str, Any], extensions: AbstractSet[str]) -> None:
@@ -306,15 +326,16 @@ class MailParameters(_Parameters):
             raise _malformed("HOLDUNTIL", "HOLDFOR is given too")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RcptParameters(_Parameters):
+class RcptParameters(_Parameters, frozen=True, kw_only=True):
     """The parameters of RCPT; what was not given is None. Also a mapping, as `MailParameters` is."""
 
     notify: frozenset[Notify] | None = None
     orcpt: OriginalRecipient | None = None
 
-    _rules = _RCPT_RULES
+    _rules: ClassVar[Mapping[str, _Rule]] = _RCPT_RULES
 
+
+Mapping.register(_Parameters)
 
 NO_MAIL_PARAMETERS: Final = MailParameters()
 """What most MAIL commands carry."""

@@ -38,9 +38,10 @@ driver writes them before it reads.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from harakapy.smtp import refusal
 from harakapy.smtp.buffer import ReceiveBuffer
@@ -80,8 +81,7 @@ _MUST_WAIT: Final = refusal.MUST_WAIT
 _CONTENT_END: Final = ContentEnd()
 
 
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
+class ServerLimits(Struct, frozen=True):
     """Bounds of a line, CRLF included, and how its paths must look.
 
     A longer command is refused if it ends within ``max_auth_octets``, or else ends the session.

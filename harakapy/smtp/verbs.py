@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import binascii
-from dataclasses import dataclass, field
 from typing import ClassVar
+
+from msgspec import Struct
 
 from harakapy.smtp.address import UNSAFE_CHARACTERS, Address
 from harakapy.smtp.errors import LocalProtocolError
@@ -72,8 +73,7 @@ class _Word(_Line):
         return self.verb
 
 
-@dataclass(frozen=True, slots=True)
-class Helo(_Line):
+class Helo(_Line, Struct, frozen=True):
     """HELO: the client's name in plain SMTP. ``host`` is as sent, printable ASCII, no spaces."""
 
     verb: ClassVar[str] = "HELO"
@@ -83,8 +83,7 @@ class Helo(_Line):
         return f"HELO {self.host}"
 
 
-@dataclass(frozen=True, slots=True)
-class Ehlo(_Line):
+class Ehlo(_Line, Struct, frozen=True):
     """EHLO: the client's name, and a question for extensions. ``host`` as in `Helo`."""
 
     verb: ClassVar[str] = "EHLO"
@@ -94,8 +93,7 @@ class Ehlo(_Line):
         return f"EHLO {self.host}"
 
 
-@dataclass(frozen=True, slots=True)
-class Lhlo(_Line):
+class Lhlo(_Line, Struct, frozen=True):
     """LHLO: what EHLO is in SMTP, said to a server of LMTP (RFC 2033 4.1). ``host`` as in `Helo`."""
 
     verb: ClassVar[str] = "LHLO"
@@ -105,8 +103,7 @@ class Lhlo(_Line):
         return f"LHLO {self.host}"
 
 
-@dataclass(frozen=True, slots=True)
-class Mail(_Line):
+class Mail(_Line, Struct, frozen=True):
     """MAIL FROM: begins a transaction."""
 
     verb: ClassVar[str] = "MAIL"
@@ -118,8 +115,7 @@ class Mail(_Line):
         return line if self.params is NO_MAIL_PARAMETERS else f"{line} {self.params}".rstrip()
 
 
-@dataclass(frozen=True, slots=True)
-class Rcpt(_Line):
+class Rcpt(_Line, Struct, frozen=True):
     """RCPT TO: adds one recipient."""
 
     verb: ClassVar[str] = "RCPT"
@@ -131,15 +127,13 @@ class Rcpt(_Line):
         return line if self.params is NO_RCPT_PARAMETERS else f"{line} {self.params}".rstrip()
 
 
-@dataclass(frozen=True, slots=True)
-class Data(_Word):
+class Data(_Word, Struct, frozen=True):
     """DATA: asks to send the content, dot-stuffed."""
 
     verb: ClassVar[str] = "DATA"
 
 
-@dataclass(frozen=True, slots=True)
-class Bdat(_Line):
+class Bdat(_Line, Struct, frozen=True):
     """BDAT: ``size`` octets of content follow at once (RFC 3030 2); ``is_last`` ends the message."""
 
     verb: ClassVar[str] = "BDAT"
@@ -150,15 +144,13 @@ class Bdat(_Line):
         return f"BDAT {self.size} LAST" if self.is_last else f"BDAT {self.size}"
 
 
-@dataclass(frozen=True, slots=True)
-class Rset(_Word):
+class Rset(_Word, Struct, frozen=True):
     """RSET: forgets the transaction."""
 
     verb: ClassVar[str] = "RSET"
 
 
-@dataclass(frozen=True, slots=True)
-class Noop(_Line):
+class Noop(_Line, Struct, frozen=True):
     """NOOP: does nothing; its argument is ignored."""
 
     verb: ClassVar[str] = "NOOP"
@@ -168,15 +160,13 @@ class Noop(_Line):
         return f"NOOP {self.argument}".rstrip(" ")
 
 
-@dataclass(frozen=True, slots=True)
-class Quit(_Word):
+class Quit(_Word, Struct, frozen=True):
     """QUIT: ends the session."""
 
     verb: ClassVar[str] = "QUIT"
 
 
-@dataclass(frozen=True, slots=True)
-class Vrfy(_Line):
+class Vrfy(_Line, Struct, frozen=True):
     """VRFY: asks whether a user is known.
 
     ``smtputf8``: the reply may hold UTF-8 (RFC 6531 3.7.4.2); the word itself is not part of ``argument``.
@@ -190,8 +180,7 @@ class Vrfy(_Line):
         return f"VRFY {self.argument}{' SMTPUTF8' if self.smtputf8 else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class Expn(_Line):
+class Expn(_Line, Struct, frozen=True):
     """EXPN: asks for the members of a list. ``smtputf8`` as in `Vrfy`."""
 
     verb: ClassVar[str] = "EXPN"
@@ -202,8 +191,7 @@ class Expn(_Line):
         return f"EXPN {self.argument}{' SMTPUTF8' if self.smtputf8 else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class Help(_Line):
+class Help(_Line, Struct, frozen=True):
     """HELP, about ``argument`` if there is one."""
 
     verb: ClassVar[str] = "HELP"
@@ -213,15 +201,13 @@ class Help(_Line):
         return f"HELP {self.argument}".rstrip(" ")
 
 
-@dataclass(frozen=True, slots=True)
-class StartTls(_Word):
+class StartTls(_Word, Struct, frozen=True):
     """STARTTLS: asks to go on encrypted (RFC 3207)."""
 
     verb: ClassVar[str] = "STARTTLS"
 
 
-@dataclass(frozen=True, slots=True)
-class Auth(_Line):
+class Auth(_Line, Struct, frozen=True):
     """AUTH: begins a login (RFC 4954 4).
 
     ``mechanism`` is upper-case; ``initial`` the decoded initial response, None if there was none, which is
@@ -230,7 +216,10 @@ class Auth(_Line):
 
     verb: ClassVar[str] = "AUTH"
     mechanism: str
-    initial: bytes | None = field(default=None, repr=False)
+    initial: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"Auth(mechanism={self.mechanism!r})"
 
     def _text(self) -> str:
         if self.initial is None:
@@ -238,8 +227,7 @@ class Auth(_Line):
         return f"AUTH {self.mechanism} {binascii.b2a_base64(self.initial, newline=False).decode() or '='}"
 
 
-@dataclass(frozen=True, slots=True)
-class XClient(_Line):
+class XClient(_Line, Struct, frozen=True):
     """XCLIENT: tells of the client for whom a trusted one speaks; the session begins anew."""
 
     verb: ClassVar[str] = "XCLIENT"
@@ -249,8 +237,7 @@ class XClient(_Line):
         return f"XCLIENT {self.claims}"
 
 
-@dataclass(frozen=True, slots=True)
-class Unrecognized(_Line):
+class Unrecognized(_Line, Struct, frozen=True):
     """A verb that is not ours, or whose extension is not offered; ``verb`` is upper-case, not empty."""
 
     verb: str

@@ -9,8 +9,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
 from typing import Final, Self
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from harakapy.smtp.address import UNSAFE_CHARACTERS
 from harakapy.smtp.dsn import decode_xtext, encode_xtext
@@ -29,8 +31,7 @@ _PORT = re.compile(r"[1-9][0-9]{0,4}").fullmatch
 _HELO = re.compile(r"[!-~]+").fullmatch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientClaims:
+class ClientClaims(Struct, frozen=True, kw_only=True):
     """The attributes of an XCLIENT command; None for one that was not given.
 
     ``name`` is the client's name in DNS, or `UNAVAILABLE` or `TEMPORARILY_UNAVAILABLE`. ``addr`` and
@@ -72,18 +73,13 @@ class ClientClaims:
 
         A new address has a new name: the old one is kept only with the old address.
         """
-        given = {field.name: getattr(later, field.name) for field in fields(later)}
-        known = {key: value for key, value in given.items() if value is not None}
+        known = {key: value for key, value in asdict(later).items() if value is not None}
         kept = self if later.addr is None else replace(self, name=None)
         return replace(kept, **known)
 
     def __str__(self) -> str:
-        words = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None:
-                words.append(f"{field.name.upper()}={_written(field.name, value)}")
-        return " ".join(words)
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return " ".join(f"{name.upper()}={_written(name, value)}" for name, value in given.items())
 
 
 def _read(keyword: str, read: Callable[[str], str | int], value: str) -> str | int:

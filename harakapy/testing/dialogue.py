@@ -24,10 +24,10 @@ from __future__ import annotations
 
 import re
 import textwrap
-from dataclasses import dataclass
 from typing import Self
 
 import trio
+from msgspec import Struct
 
 from harakapy.testing.client import Client
 
@@ -36,18 +36,15 @@ class DialogueFailed(AssertionError):
     """The server said something else; the message shows the dialogue so far."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Send:
+class _Send(Struct, frozen=True):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Expect:
+class _Expect(Struct, frozen=True):
     line: str
 
 
-@dataclass(frozen=True, slots=True)
-class Dialogue:
+class Dialogue(Struct, frozen=True):
     """A dialogue that has been read from text."""
 
     steps: tuple[_Send | _Expect, ...]

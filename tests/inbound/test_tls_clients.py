@@ -3,7 +3,6 @@
 import socket
 import ssl
 import warnings
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 import trustme
+from msgspec.structs import replace
 
 from harakapy import Connection, Plugin, Server, hookimpl
 from harakapy.outbound.attempt import HostFailed

@@ -3,13 +3,13 @@ from __future__ import annotations
 import email
 import email.policy
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from harakapy.mail import Content, EnhancedStatus, Recipient
 from harakapy.mail.report import Action, Fate, Report, compose

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from harakapy.outbound.retry import Lifetime, RetrySchedule
 from harakapy.queue import Diagnostic, QueuedMessage

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from harakapy.outbound.attempt import HostFailed, Phase
 from harakapy.outbound.hop import NextHop, Protocol, Target

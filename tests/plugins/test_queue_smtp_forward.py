@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from harakapy import DENY, DENYSOFT, ConfigError, Connection, NextHop, Plugin, Verdict, Way, hookimpl
 from harakapy.config import validate_plugin

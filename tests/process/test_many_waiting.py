@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import socket
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from harakapy.log import silent_logger
 from harakapy.mail import Content

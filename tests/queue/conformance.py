@@ -6,13 +6,13 @@ that depends on what it is made of, see ``test_sqlite_crash.py``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from harakapy.mail import Content, Recipient
 from harakapy.queue import (

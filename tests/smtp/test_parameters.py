@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from harakapy.smtp.address import NULL_PATH, Address
 from harakapy.smtp.errors import LocalProtocolError, RemoteProtocolError
@@ -380,7 +380,7 @@ def test_parameters_are_values() -> None:
     params = mail("SIZE=10 AUTH=<> HOLDFOR=5 XFOO=1")
     assert hash(params) == hash(mail("XFOO=1 HOLDFOR=5 AUTH=<> SIZE=10"))
     assert copy.deepcopy(params) == pickle.loads(pickle.dumps(params)) == params
-    assert dict(dataclasses.replace(params, size=None, auth=None)) == {"HOLDFOR": "5", "XFOO": "1"}
+    assert dict(replace(params, size=None, auth=None)) == {"HOLDFOR": "5", "XFOO": "1"}
     with pytest.raises(AttributeError):
         params.size = 1  # type: ignore[misc]  # that is the point
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from harakapy.cli.send.options import SendOptions
 from harakapy.mail import Header
@@ -29,8 +30,7 @@ class BadAddress(Exception):
     """An address cannot be read; the text says which."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """The user who sends, on this host."""
 
     uid: int

@@ -7,8 +7,9 @@ itself is to work (queueing, configuration, error modes) is understood and ignor
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from harakapy.smtp.dsn import Notify, Ret, encode_xtext, parse_envelope_id, parse_notify
 
@@ -32,8 +33,7 @@ class WrongUse(Exception):
     """The command line makes no sense; the text says why."""
 
 
-@dataclass(slots=True)
-class SendOptions:
+class SendOptions(Struct):
     """What the command line asks for."""
 
     recipients: list[str] = field(default_factory=list)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from msgspec import Struct
 
 from harakapy.cli.send.message import Caller, complete, recipients_of, sender_of
 from harakapy.cli.send.options import SendOptions, WrongUse
@@ -22,8 +23,7 @@ class MessageTooLarge(Exception):
     """The message is larger than the server takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """A message to be sent; whoever has it closes its content. ``is_7bit``: all octets of it are ASCII."""
 
     submission: Submission

@@ -12,11 +12,11 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 import trio
+from msgspec import Struct
 
 from harakapy.cli.configuration import DEFAULT_FILE, settings_of
 from harakapy.cli.queue.reach import become_owner
@@ -70,8 +70,7 @@ def find_way(file: Path | None, socket: Path | None) -> Way:
     raise _no_server(found, place.note)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """Where a server may be found. ``queue_settings`` are those of a queue that this user may write to."""
 
     sockets: tuple[Path, ...]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from harakapy.net.tls.certificate import CertificateError, CertificatePair, add_to_context
 
@@ -33,8 +34,7 @@ class ClientCertificates(Enum):
     REQUIRE = ssl.CERT_REQUIRED
 
 
-@dataclass(frozen=True, slots=True)
-class TlsPolicy:
+class TlsPolicy(Struct, frozen=True):
     """What is common to all certificates of a listener.
 
     ``client_ca_file`` has the authorities, in PEM, that client certificates must come from.

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
+from msgspec import Struct
+
 from harakapy.net.tls.store import ServerSslObject
 
 __all__ = ["PeerCertificate", "TlsState"]
@@ -15,8 +17,7 @@ __all__ = ["PeerCertificate", "TlsState"]
 _NAME_KINDS: Final = ("DNS", "email", "URI", "IP Address")
 
 
-@dataclass(frozen=True, slots=True)
-class PeerCertificate:
+class PeerCertificate(Struct, frozen=True):
     """The certificate that the peer showed.
 
     ``names`` are its alternative names (DNS, mail, URI, address), or its common name if it has none; they are

@@ -13,9 +13,10 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from harakapy.net.tls.certificate import (
     Certificate,
@@ -43,8 +44,7 @@ class ServerSslObject(ssl.SSLObject):
     identity: Identity | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Snapshot:
+class _Snapshot(Struct, frozen=True):
     """What all the files gave at one time."""
 
     certificates: dict[CertificatePair, Certificate]

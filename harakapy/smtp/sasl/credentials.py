@@ -8,7 +8,8 @@ characters, one spelling. Secrets are not shown by `repr`.
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 __all__ = [
     "CramMd5Credentials",
@@ -20,32 +21,32 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """What all kinds have in common."""
 
     mechanism: str
     authcid: str
     authzid: str
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.mechanism!r}, {self.authcid!r}, {self.authzid!r})"
 
-@dataclass(frozen=True, slots=True)
-class PasswordCredentials(Credentials):
+
+class PasswordCredentials(Credentials, frozen=True):
     """A name and a password as typed (PLAIN, LOGIN).
 
     The password is not prepared: what it is compared with was hashed from what somebody typed. It is never
     empty and at most 1024 octets in UTF-8; some hashes take fewer.
     """
 
-    password: str = field(repr=False)
+    password: str
 
 
-@dataclass(frozen=True, slots=True)
-class CramMd5Credentials(Credentials):
+class CramMd5Credentials(Credentials, frozen=True):
     """A name and a proof that needs the password in clear to be verified (CRAM-MD5, RFC 2195)."""
 
-    challenge: bytes = field(repr=False)
-    digest: bytes = field(repr=False)
+    challenge: bytes
+    digest: bytes
 
     def verify(self, password: str) -> bool:
         """Whether the client knew this password."""
@@ -53,29 +54,26 @@ class CramMd5Credentials(Credentials):
         return hmac.compare_digest(expected, self.digest)
 
 
-@dataclass(frozen=True, slots=True)
-class ScramCredentials(Credentials):
+class ScramCredentials(Credentials, frozen=True):
     """A name that is proven: the client knew the password behind the secret that was supplied.
 
     What is left to decide is whether ``authcid`` may act as ``authzid``.
     """
 
 
-@dataclass(frozen=True, slots=True)
-class TokenCredentials(Credentials):
+class TokenCredentials(Credentials, frozen=True):
     """A bearer token (OAUTHBEARER, RFC 7628; XOAUTH2).
 
     ``authcid`` is the user whom the client says the token is for, "" if it does not say; only the token can
     prove it. ``host`` and ``port`` are where the client believes to be, "" and 0 if it does not say.
     """
 
-    token: str = field(repr=False)
+    token: str
     host: str = ""
     port: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ExternalCredentials(Credentials):
+class ExternalCredentials(Credentials, frozen=True):
     """A client certificate that was verified by TLS (EXTERNAL).
 
     ``peer_names`` are its names, never empty; ``authcid`` is the first of them.

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
+
+from msgspec import Struct
 
 from harakapy.smtp.errors import LocalProtocolError
 from harakapy.smtp.reply import Reply
@@ -50,15 +51,13 @@ class Failure(Enum):
     WRONG = Reply(535, "authentication credentials invalid", "5.7.8")
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(Struct, frozen=True):
     """Send this, in base64, as the text of a 334 reply. It fits into one line of a reply."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SecretRequest:
+class SecretRequest(Struct, frozen=True):
     """The exchange needs the stored secret of a user before it can go on; an unknown user has none.
 
     ``authcid`` is whose password was used, ``authzid`` who the client wants to act as ("": the same). Neither
@@ -70,8 +69,7 @@ class SecretRequest:
     authzid: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The exchange is over. ``reason`` is for the log; it holds neither secrets nor what the client sent.
 
     Only `Failure.WRONG` was an attempt to log in; the others are mistakes in the protocol.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from harakapy.smtp.sasl.strict_base64 import decode_base64
 
@@ -38,8 +39,7 @@ _SERVER_FINAL: Final = re.compile(rf"v=({_BASE64}){_EXTENSIONS}")
 _ESCAPE: Final = re.compile("=(2C|3D)?")
 
 
-@dataclass(frozen=True, slots=True)
-class ClientFirst:
+class ClientFirst(Struct, frozen=True):
     """``gs2_header`` is the part that channel binding repeats, ``bare`` the part that is signed.
 
     ``flag`` is "n" (no channel binding), "y" (could, but believes that the server cannot) or "p" with the
@@ -57,8 +57,7 @@ class ClientFirst:
     nonce: str
 
 
-@dataclass(frozen=True, slots=True)
-class ClientFinal:
+class ClientFinal(Struct, frozen=True):
     """``binding`` is the header again, with the channel's data; ``without_proof`` the part that is signed."""
 
     without_proof: str
@@ -67,8 +66,7 @@ class ClientFinal:
     proof: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ServerFirst:
+class ServerFirst(Struct, frozen=True):
     """What the client needs to compute its proof; ``nonce`` is both sides' together."""
 
     nonce: str

@@ -8,6 +8,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Final, Self
 
+from msgspec import Struct
+
 from harakapy.smtp.sasl.saslprep import saslprep
 from harakapy.smtp.sasl.strict_base64 import decode_base64, encode_base64
 
@@ -102,8 +104,7 @@ def server_key(salted: bytes, hash_name: str) -> bytes:
     return hmac.digest(salted, b"Server Key", hash_name)
 
 
-@dataclass(frozen=True, slots=True)
-class ScramDecoy:
+class ScramDecoy(Struct, frozen=True):
     """Secrets for users who do not exist, so that a stranger cannot tell them from those who do.
 
     The same name must get the same salt for ever, or asking twice tells: ``key`` (32 random octets) has to be
@@ -111,9 +112,12 @@ class ScramDecoy:
     users have.
     """
 
-    key: bytes = field(repr=False)
+    key: bytes
     iterations: int = DEFAULT_ITERATIONS
     salt_octets: int = SALT_OCTETS
+
+    def __repr__(self) -> str:
+        return f"ScramDecoy(iterations={self.iterations}, salt_octets={self.salt_octets})"
 
     def secret_for(self, name: str) -> ScramSecret:
         """The secret of a user of this name; no password belongs to it."""
