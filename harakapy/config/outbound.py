@@ -25,7 +25,7 @@ from harakapy.config.intervals import Intervals, RateSetting
 from harakapy.config.place import HostName, OptionalConfigPath, parse_host_name
 from harakapy.config.quantity import KIB, MIB, Count, Duration, Kind, Size
 from harakapy.config.sections import Line, PlainPath
-from harakapy.config.validate import Section
+from harakapy.config.validate import Section, part
 
 __all__ = ["OutboundSettings", "QueueSettings", "ReportSettings", "RouteSettings"]
 
@@ -435,9 +435,7 @@ class OutboundSettings(Section):
             "noticed, and a host that is down for a day is tried often enough."
         ),
     )
-    reports: ReportSettings = Field(
-        default_factory=ReportSettings, description="What senders are told about their mail."
-    )
+    reports: ReportSettings = part("What senders are told about their mail.")
     route: tuple[RouteSettings, ...] = Field(
         (), description="Where mail for some domains goes, and how: a table for each route."
     )

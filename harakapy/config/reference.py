@@ -217,12 +217,12 @@ def _value_lines(key: str, field: FieldInfo, given: Mapping[str, Any], default: 
 
 
 def _list_lines(
-    table: _Table, at: Location, given: Sequence[Mapping[str, Any]], default: Sequence[BaseModel]
+    table: _Table, at: Location, given: Sequence[Mapping[str, Any]], default: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
     for values in given:
         yield table.header
         yield from _table_lines(table.model, at, values, is_in_list=True)
-    for entry in default if not given else ():
+    for entry in map(table.model.model_validate, default if not given else ()):
         yield f"#{table.header}"
         yield from _table_lines(table.model, at, {}, entry, is_in_list=True)
     if not given and not default:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, model_va
 from harakapy.config.extensions import ExtensionSettings
 from harakapy.config.place import ConfigPath, NameServer, Network, OptionalConfigPath, parse_network
 from harakapy.config.quantity import KIB, MIB, Count, Duration, Kind, Size
-from harakapy.config.validate import Section
+from harakapy.config.validate import Section, part
 
 __all__ = [
     "CertificateSettings",
@@ -110,9 +110,7 @@ class ListenSettings(Section):
         ),
         examples=[["127.0.0.1"]],
     )
-    extensions: ExtensionSettings = Field(
-        default_factory=ExtensionSettings, description="Extensions of SMTP that may be withheld here."
-    )
+    extensions: ExtensionSettings = part("Extensions of SMTP that may be withheld here.")
 
 
 class CertificateSettings(Section):

@@ -22,7 +22,7 @@ from harakapy.config.sections import (
     TlsSettings,
 )
 from harakapy.config.send import SendSettings
-from harakapy.config.validate import Section, validated
+from harakapy.config.validate import Section, part, validated
 
 __all__ = ["PluginTable", "Settings", "validate_plugin"]
 
@@ -101,29 +101,20 @@ class Settings(Section):
         examples=[["rcpt_to_in_host_list", "queue_maildir"]],
     )
     listen: tuple[ListenSettings, ...] = Field(
-        (ListenSettings(address="127.0.0.1:2525"),),
+        ({"address": "127.0.0.1:2525"},),
+        validate_default=True,
         description=(
             "The addresses on which the server accepts connections. The default is reached from this "
             "machine only and needs no privileges."
         ),
     )
-    tls: TlsSettings = Field(
-        default_factory=TlsSettings, description="Our certificates, and what TLS we speak."
-    )
-    smtp: SmtpSettings = Field(
-        default_factory=SmtpSettings, description="Limits and timeouts of receiving mail."
-    )
-    dns: DnsSettings = Field(default_factory=DnsSettings, description="How names are looked up.")
-    queue: QueueSettings = Field(
-        default_factory=QueueSettings, description="Where accepted mail is kept until it is delivered."
-    )
-    outbound: OutboundSettings = Field(
-        default_factory=OutboundSettings, description="How accepted mail is delivered."
-    )
-    send: SendSettings = Field(
-        default_factory=SendSettings, description="How users of this machine hand over mail: `harakapy send`."
-    )
-    log: LogSettings = Field(default_factory=LogSettings, description="What is logged, and how.")
+    tls: TlsSettings = part("Our certificates, and what TLS we speak.")
+    smtp: SmtpSettings = part("Limits and timeouts of receiving mail.")
+    dns: DnsSettings = part("How names are looked up.")
+    queue: QueueSettings = part("Where accepted mail is kept until it is delivered.")
+    outbound: OutboundSettings = part("How accepted mail is delivered.")
+    send: SendSettings = part("How users of this machine hand over mail: `harakapy send`.")
+    log: LogSettings = part("What is logged, and how.")
     plugin: dict[str, PluginSection] = Field(
         default_factory=dict, description="A table for each plugin that has settings; its manual tells which."
     )

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harakapy.config.explain import Finding, findings, ignored_keys, key_path
 from harakapy.config.indirect import Indirection
 from harakapy.config.problem import ConfigError, Problem
 from harakapy.config.schema import Location
 
-__all__ = ["Section", "validated"]
+__all__ = ["Section", "part", "validated"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -23,6 +23,14 @@ class Section(BaseModel):
     # A section is a part of `Settings`, whose validator has one for each of its parts: a validator of its own
     # would be built at every start and used in tests only.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+def part(description: str) -> Any:
+    """The field of a section within another one: all its defaults, unless something of it is given.
+
+    These are left to the validator of the whole: to make them here would take one of the section's own.
+    """
+    return Field(default_factory=dict, validate_default=True, description=description)
 
 
 def validated(

@@ -27,9 +27,10 @@ def import_late() -> None:
 
 
 async def import_late_in_thread() -> None:
-    """Import all of it while the event loop goes on; once begun it is not waited for if this is cancelled.
+    """Import all of it while the event loop goes on. Once begun it is waited for, even if this is cancelled.
 
+    A process that ends meanwhile may abort: its threads are ended wherever they are, within native code too.
     What fails now, for want of file descriptors perhaps, is imported again by who needs it, and told there.
     """
     with suppress(ImportError, OSError):
-        await trio.to_thread.run_sync(import_late, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(import_late)
