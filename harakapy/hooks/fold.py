@@ -104,8 +104,8 @@ class Fold:
         """Ask plain functions from ``position`` on, up to an answer."""
         # Ten plugins on each hook come through here a hundred times a message: nothing is called but them.
         links = chain.links
-        transaction = getattr(args[0], "transaction", None)
-        first = args[:1]
+        subject, count = args[0], len(args)
+        transaction = getattr(subject, "transaction", None)
         began = perf_counter()
         for at in range(position, len(links)):
             link = links[at]
@@ -113,7 +113,12 @@ class Fold:
                 continue
             takes = link.takes
             try:
-                answer = link.call(*(first if takes == 1 else args[:takes]))
+                if takes == 1:
+                    answer = link.call(subject)
+                elif takes == count:
+                    answer = link.call(*args)
+                else:
+                    answer = link.call(*args[:takes]) if takes else link.call()
             except Exception as error:
                 answer = self._judge.fault(chain, link, args, error)
             ended = perf_counter()
