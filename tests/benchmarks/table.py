@@ -121,13 +121,13 @@ def _limited(results: Results) -> str:
 
 def _goals(goals: Sequence[tuple[Goal, float, float | None]]) -> str:
     rows = [[_title(goal), shown(goal.least), shown(rates), shown(cpu)] for goal, rates, cpu in goals]
-    header = [f"{OURS} by", "aim, rates", "reached, rates", "reached, CPU time"]
+    header = ["", "aim, rates", "reached, rates", "reached, CPU time"]
     return "What is aimed at, and what was reached:\n\n" + table(header, rows)
 
 
 def _title(goal: Goal) -> str:
     other = "the same without plugins" if goal.other_load else goal.peer
-    return f"{other}: {next(load.title for load in LOADS if load.name == goal.load)}"
+    return f"{goal.ours} by {other}: {next(load.title for load in LOADS if load.name == goal.load)}"
 
 
 def _extra_table(title: str, extra: dict[str, Any]) -> str:

@@ -54,6 +54,12 @@ def test_only_goals_that_were_measured_are_told() -> None:
     assert reached(results, goals) == [(goals[0], 2.0, 1.0)]
 
 
+def test_a_goal_may_be_of_another_server_of_ours() -> None:
+    results = _results(harakapy=[500], haraka=[250], x2=[900])
+    goal = Goal("accept-kept", OURS, 1.6, ours="x2")
+    assert reached(results, [goal]) == [(goal, 1.8, 1.0)]
+
+
 def test_a_table_has_numbers_to_the_right() -> None:
     assert table(["", "a"], [["b", "1"]]) == "|  | a |\n| --- | --: |\n| b | 1 |"
 
