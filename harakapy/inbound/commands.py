@@ -6,6 +6,8 @@ with a command by itself or by its place in the dialogue has been answered by th
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import trio
 
 from harakapy.hooks import CONT, OK, Action, Verdict
@@ -81,7 +83,12 @@ async def _introduce(conversation: Conversation, command: Helo | Ehlo) -> None:
         await conversation.settle(hook, verdict, **_hello_words(conversation))
     else:
         greeting = OUTCOMES[hook][verdict.action].text.format(**_hello_words(conversation))
-        conversation.send(Reply(250, [greeting, *await _capabilities(conversation)]))
+        conversation.send(_known_reply((greeting, *await _capabilities(conversation))))
+
+
+@lru_cache(maxsize=256)  # of a dozen lines, and clients come again
+def _known_reply(lines: tuple[str, ...]) -> Reply:
+    return Reply(250, lines)
 
 
 def _hello_words(conversation: Conversation) -> dict[str, str]:

@@ -119,7 +119,7 @@ GOALS = (
     Goal("relay-kept", "Haraka", 5.0),
     Goal("relay-kept", "bare relay", 0.5),
     Goal("accept-noop", OURS, 0.85, "accept-kept"),
-    # With most work for each message, so that the generator, which has no core of its own, is least in the way.
+    # The load with most work for each message: there the generator, which shares the cores, matters least.
     Goal("accept-await", OURS, 1.6, ours="harakapy x2"),
 )
 """Of the speed that is aimed at; docs/benchmark.md tells which are met."""
