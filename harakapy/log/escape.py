@@ -69,6 +69,8 @@ def field_text(value: object) -> str:
         return _integer_text(value)
     if type(value) is float:
         return _float_text(value)
+    if value is True or value is False:
+        return "true" if value else "false"
     return bare_or_quoted(plain_text(value))
 
 

@@ -4,8 +4,8 @@ Each renderer takes a `LogRecord` and gives the finished octets, line end includ
 all three, but for a traceback in text, whose lines are indented: a new record never starts with a space.
 
 The text line is `2026-11-22T10:00:00.123Z INFO  [uuid] event key=value`, with `[-]` where there is no uuid.
-Lines are put together piece by piece instead of through an encoder of mappings, and names are made safe once
-and remembered: that is what keeps a line with six fields near five microseconds.
+There is no encoder of mappings in between, and what stands around the values is made once for each set of
+names and remembered: that is what keeps a line with six fields near five microseconds.
 """
 
 import math
@@ -104,31 +104,46 @@ class _Events(dict[str, str]):
         return shown
 
 
+class _Shapes(dict[tuple[str, ...], str]):
+    """What stands around the values of a line of text, by the names of its fields; each made once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names = _Names(" %s=")
+
+    def __missing__(self, names: tuple[str, ...]) -> str:
+        shape = "".join(f"{self.names[name]}%s" for name in names) + "\n"
+        if len(self) < NAMES_REMEMBERED:
+            self[names] = shape
+        return shape
+
+
 class TextRenderer:
     """For people: time, level, uuid and event in columns, then the fields."""
 
     def __init__(self, *, timestamps: bool = True) -> None:
         self._clock = _clock() if timestamps else None
         self._labels = tuple(f"{level.name:<5} [" for level in Level)
-        self._names = _Names(" %s=")
+        self._shapes = _Shapes()
         self._events = _Events()
 
     def __call__(self, record: LogRecord) -> bytes:
-        # A line for each message and each connection: a record is unpacked once, and a call is made for
-        # values only that need one.
+        # A line for each message and each connection: a record is unpacked once, and all values that need
+        # neither quotes nor escapes, which is nearly always all of them, are looked at in one go.
         level, event, fields, at, uuid, exception = record
-        names = self._names
+        shown = [value if type(value) is str else field_text(value) for value in fields.values()]
         begin = f"{self._clock(at)} {self._labels[level]}" if self._clock else self._labels[level]
-        parts = [f"{begin}{field_text(uuid) if uuid else '-'}] {self._events[event]}"]
-        for name, value in fields.items():
-            if type(value) is str and is_plain(value):
-                parts.append(f"{names[name]}{value}")
-            elif value is True or value is False:
-                parts.append(f"{names[name]}{'true' if value else 'false'}")
-            else:
-                parts.append(f"{names[name]}{field_text(value)}")
-        if exception is not None:
-            parts.append(_indented(_traceback(exception)))
+        if "" in shown or exception is not None or not is_plain(uuid + "".join(shown)):
+            return self._line(begin, record)
+        end = self._shapes[tuple(fields)] % tuple(shown)
+        return f"{begin}{uuid or '-'}] {self._events[event]}{end}".encode("utf-8", "backslashreplace")
+
+    def _line(self, begin: str, record: LogRecord) -> bytes:
+        names, uuid = self._shapes.names, record.uuid
+        parts = [f"{begin}{field_text(uuid) if uuid else '-'}] {self._events[record.event]}"]
+        parts += [f"{names[name]}{field_text(value)}" for name, value in record.fields.items()]
+        if record.exception is not None:
+            parts.append(_indented(_traceback(record.exception)))
         parts.append("\n")
         return "".join(parts).encode("utf-8", "backslashreplace")
 

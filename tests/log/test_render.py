@@ -151,7 +151,19 @@ def test_names_of_fields_do_not_pile_up() -> None:
     text = TextRenderer()
     for number in range(5000):
         assert f" n{number}=1".encode() in text(record()._replace(fields={f"n{number}": 1}))
-    assert len(text._names) <= 512
+    assert len(text._shapes) <= 512
+    assert len(text._shapes.names) <= 512
+
+
+@pytest.mark.parametrize(
+    "value", ["plain", "", "two words", "a=b", 7, 2**2000, 0.25, True, None, b"x", "ä", "x" * 1025]
+)
+@pytest.mark.parametrize("uuid", ["", "AB-1", "a b"])
+def test_values_that_stand_as_they_are_change_nothing_for_those_beside_them(value: object, uuid: str) -> None:
+    text = TextRenderer(timestamps=False)
+    alone = text(record()._replace(fields={"odd": value}, uuid=uuid)).decode()
+    both = text(record()._replace(fields={"odd": value, "n%s": "1"}, uuid=uuid)).decode()
+    assert both == alone.replace("\n", " n_s=1\n")
 
 
 def test_unknown_format_is_refused_with_those_that_exist() -> None:

@@ -228,7 +228,7 @@ def test_an_unknown_user_has_the_same_salt_for_ever() -> None:
     assert salt(DECOY, b"nobody") != salt(ScramDecoy(b"l" * 32), b"nobody")
 
 
-class GuessedDecoy(ScramDecoy):
+class GuessedDecoy(ScramDecoy, frozen=True):
     """A decoy to which, against all odds, somebody has found the password."""
 
     def secret_for(self, name: str) -> ScramSecret:
