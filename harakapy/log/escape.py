@@ -48,6 +48,9 @@ DEPTH_LIMIT = 2
 NAME_LIMIT = 64
 """Characters of a field's name. Names are ours, unless a plugin spreads a stranger's mapping."""
 
+SMALL_INTEGER = 1 << 64
+"""Below this an integer is shown without a further look."""
+
 INTEGER_BITS = 1024
 """Longest integer shown in decimal: Python refuses above 4,300 digits, and the work is quadratic."""
 
@@ -65,8 +68,8 @@ def field_text(value: object) -> str:
     """
     if type(value) is str:
         return value if is_plain(value) else _quoted(cut(value, VALUE_LIMIT))
-    if type(value) is int:  # not a bool, nor a member of an Enum
-        return _integer_text(value)
+    if type(value) is int and -SMALL_INTEGER < value < SMALL_INTEGER:  # not a bool, nor a member of an Enum
+        return str(value)
     if type(value) is float:
         return _float_text(value)
     if value is True or value is False:

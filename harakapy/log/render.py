@@ -107,12 +107,8 @@ class _Events(dict[str, str]):
 class _Shapes(dict[tuple[str, ...], str]):
     """What stands around the values of a line of text, by the names of its fields; each made once."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.names = _Names(" %s=")
-
     def __missing__(self, names: tuple[str, ...]) -> str:
-        shape = "".join(f"{self.names[name]}%s" for name in names) + "\n"
+        shape = "".join(f" {field_name(name)}=%s" for name in names)
         if len(self) < NAMES_REMEMBERED:
             self[names] = shape
         return shape
@@ -128,24 +124,19 @@ class TextRenderer:
         self._events = _Events()
 
     def __call__(self, record: LogRecord) -> bytes:
-        # A line for each message and each connection: a record is unpacked once, and all values that need
-        # neither quotes nor escapes, which is nearly always all of them, are looked at in one go.
+        # A line for each message and each connection: a record is unpacked once, and a call is made for
+        # values only that need one.
         level, event, fields, at, uuid, exception = record
-        shown = [value if type(value) is str else field_text(value) for value in fields.values()]
+        shown = [
+            value if type(value) is str and is_plain(value) else field_text(value)
+            for value in fields.values()
+        ]
         begin = f"{self._clock(at)} {self._labels[level]}" if self._clock else self._labels[level]
-        if "" in shown or exception is not None or not is_plain(uuid + "".join(shown)):
-            return self._line(begin, record)
         end = self._shapes[tuple(fields)] % tuple(shown)
-        return f"{begin}{uuid or '-'}] {self._events[event]}{end}".encode("utf-8", "backslashreplace")
-
-    def _line(self, begin: str, record: LogRecord) -> bytes:
-        names, uuid = self._shapes.names, record.uuid
-        parts = [f"{begin}{field_text(uuid) if uuid else '-'}] {self._events[record.event]}"]
-        parts += [f"{names[name]}{field_text(value)}" for name, value in record.fields.items()]
-        if record.exception is not None:
-            parts.append(_indented(_traceback(record.exception)))
-        parts.append("\n")
-        return "".join(parts).encode("utf-8", "backslashreplace")
+        if exception is not None:
+            end += _indented(_traceback(exception))
+        line = f"{begin}{field_text(uuid) if uuid else '-'}] {self._events[event]}{end}\n"
+        return line.encode("utf-8", "backslashreplace")
 
 
 class LogfmtRenderer:

@@ -100,6 +100,8 @@ class Content:
     @property
     def output_size(self) -> int:
         """Octets that ``blocks`` gives now."""
+        if self._header is None and self._body is None:  # nearly always
+            return len(self._leading) + self.size
         head, start = self._head()
         return len(head) + (self.size - start if self._body is None else len(self._body))
 
@@ -147,6 +149,8 @@ class Content:
 
         Raises as `blocks` does.
         """
+        if self._header is None and self._body is None and self._file is None:  # nearly always
+            return self._leading + self._raw
         head, start = self._head()
         rest = self._read(start, self.size) if self._body is None else self._body
         return head + rest if head else rest

@@ -176,6 +176,8 @@ class ServerProtocol:
             self._leave_unanswered(self._unanswered)
         if (content := self._content) is not None:
             return self._next_content(content)
+        if self._buffer.is_empty and self._refusal is None and not self._is_eof:
+            return NEED_DATA  # nearly always, once a command has been answered
         line = None
         try:
             line = self._buffer.take_line(self._bound)
