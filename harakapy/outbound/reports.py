@@ -31,6 +31,7 @@ from harakapy.mail import Content
 from harakapy.mail.envelope import Envelope, Recipient
 from harakapy.mail.report import Action, Fate, Report, compose
 from harakapy.mail.returned import NOTHING, give_back
+from harakapy.mail.status import EXPIRED, EnhancedStatus
 from harakapy.net import enter_task
 from harakapy.outbound.report_limits import ReportLimits
 from harakapy.outbound.report_terms import ReportTerms
@@ -174,15 +175,18 @@ class Reporter:
         """Tell the sender that a message takes long; whether a report was sent.
 
         Called after the outcome was recorded that made it late. It tells of all recipients that were tried
-        and are still waiting, once for each message; not of those without NOTIFY=DELAY. When a limit is
-        reached nothing happens, and the next outcome is the time to call again. Raises StoreError.
+        and are still waiting, once for each message; not of those without NOTIFY=DELAY. Once the time is over
+        that the sender has set, the status is that of expired mail, whatever was heard last, as sendmail's
+        is. When a limit is reached nothing happens, and the next outcome is the time to call again. Raises
+        StoreError.
         """
         if message.mail_from.is_null or not self._has_room_for(self._sender(message), now):
             return False
+        status = EXPIRED if message.deliver_by is not None and now >= message.deliver_by else None
         waiting = Selection(message_ids=frozenset({message.id}), states=frozenset({State.WAITING}))
         page = await self._store.select(waiting, limit=1)
         fates = tuple(
-            _fate(delivery, Action.DELAYED, retry_until=retry_until)
+            _fate(delivery, Action.DELAYED, status=status, retry_until=retry_until)
             for found in page.requests
             for delivery in found.deliveries
             if delivery.diagnostic is not None and wants(message, delivery.recipient, Action.DELAYED)
@@ -328,12 +332,19 @@ class Reporter:
                 )
 
 
-def _fate(delivery: Delivery, action: Action, *, retry_until: float | None = None) -> Fate:
+def _fate(
+    delivery: Delivery,
+    action: Action,
+    *,
+    status: EnhancedStatus | None = None,
+    retry_until: float | None = None,
+) -> Fate:
+    """What became of a delivery; ``status`` if it is not that of what was heard last."""
     heard = delivery.diagnostic
     return Fate(
         recipient=delivery.recipient,
         action=action,
-        status=heard.status if heard else None,
+        status=status or (heard.status if heard else None),
         text=heard.text if heard else "",
         is_reply=heard is not None and heard.is_reply,
         host=heard.host if heard else "",

@@ -8,6 +8,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from harakapy.config.outbound import ReportSettings
 from harakapy.log import Level, StreamTarget, open_logger, silent_logger
@@ -438,6 +439,19 @@ async def test_a_sender_is_told_once_that_a_message_is_late(desk: Desk) -> None:
     await desk.fail(untried)
     await desk.reporter.report_due(DUE)
     assert told(desk.sent[1][1]) == {"new@example.net": "failed"}
+
+
+@pytest.mark.parametrize(("now", "status"), [(NOW + 59, "4.4.1"), (NOW + 60, "4.4.7")])
+async def test_mail_later_than_its_sender_allows_is_told_of_as_expired(
+    desk: Desk, now: float, status: str
+) -> None:
+    (late,) = await desk.put("late@example.org")
+    await desk.store.record([Deferred(late.key, LATER, NOW + 300)], owner="scheduler")
+    message = replace(await desk.message("M1.1"), deliver_by=NOW + 60)
+    assert await desk.reporter.report_delay(message, retry_until=NOW + 432_000, now=now)
+    ((_, report),) = desk.sent
+    assert groups(report)[0]["Status"] == status
+    assert told(report) == {"late@example.org": "delayed"}
 
 
 async def test_delay_of_mail_without_a_sender_is_not_reported(desk: Desk) -> None:
