@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import ssl
@@ -192,7 +193,10 @@ async def test_sessions_are_resumed(store: CertificateStore, version: ssl.TLSVer
         (b"GET / HTTP/1.0\r\n\r\n", "http request"),
         (b"\x00" * 50, "wrong version number"),
         (b"\x16\x03\x01\x00\x05hello", "unexpected message"),
-        (b"\x16\x03\x01\xff\xff" + b"x" * 100, "packet length too long"),
+        (
+            b"\x16\x03\x01\xff\xff" + b"x" * 100,
+            "packet length too long|record layer failure",
+        ),  # before OpenSSL 3.4, and since
         (b"", "the connection ended in the handshake"),
         (b"\x16\x03\x01\x02\x00\x01", "the connection ended in the handshake"),
     ],
@@ -205,7 +209,7 @@ async def test_what_is_no_hello_ends_the_handshake(
     await theirs.send_eof()
     with pytest.raises(TlsHandshakeError) as caught:
         await accept_tls(ours, store, timeout_s=TIMEOUT_S)
-    assert caught.value.reason == reason
+    assert re.fullmatch(reason, caught.value.reason)
     ours.close()
     theirs.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ def claims(text: str) -> ClientClaims:
     [
         ("NAME=spike.Example.org ADDR=192.0.2.7", ClientClaims(name="spike.example.org", addr="192.0.2.7")),
         ("name=a.test. addr=IPV6:2001:DB8:0::1", ClientClaims(name="a.test", addr="2001:db8::1")),
-        ("ADDR=ipv6:::ffff:192.0.2.7", ClientClaims(addr="::ffff:c000:207")),
+        ("ADDR=ipv6:::ffff:192.0.2.7", ClientClaims(addr=str(IPv6Address("::ffff:c000:207")))),
         ("NAME=[unavailable] ADDR=[UNAVAILABLE]", ClientClaims(name=UNAVAILABLE, addr="")),
         ("NAME=[TEMPUNAVAIL]", ClientClaims(name=TEMPORARILY_UNAVAILABLE)),
         ("PORT=1  DESTPORT=65535", ClientClaims(port=1, destport=65535)),
