@@ -6,8 +6,6 @@ with a command by itself or by its place in the dialogue has been answered by th
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import trio
 
 from harakapy.hooks import CONT, OK, Action, Verdict
@@ -15,7 +13,7 @@ from harakapy.inbound.auth import auth, missing_login, offered_mechanisms
 from harakapy.inbound.connection import Hello
 from harakapy.inbound.conversation import TOO_MANY_MESSAGES, Conversation, Handler
 from harakapy.inbound.extensions import lower_priority, offered_lines, refusal
-from harakapy.inbound.outcomes import OUTCOMES
+from harakapy.inbound.outcomes import OUTCOMES, known_reply
 from harakapy.inbound.receive import chunk, data
 from harakapy.inbound.transaction import Transaction
 from harakapy.smtp import (
@@ -83,12 +81,7 @@ async def _introduce(conversation: Conversation, command: Helo | Ehlo) -> None:
         await conversation.settle(hook, verdict, **_hello_words(conversation))
     else:
         greeting = OUTCOMES[hook][verdict.action].text.format(**_hello_words(conversation))
-        conversation.send(_known_reply((greeting, *await _capabilities(conversation))))
-
-
-@lru_cache(maxsize=256)  # of a dozen lines, and clients come again
-def _known_reply(lines: tuple[str, ...]) -> Reply:
-    return Reply(250, lines)
+        conversation.send(known_reply(250, (greeting, *await _capabilities(conversation))))
 
 
 def _hello_words(conversation: Conversation) -> dict[str, str]:

@@ -37,7 +37,7 @@ class Outcome(Struct, frozen=True):
         """The reply for a verdict: its own text and code if it has any, else those of the table."""
         if not verdict.text and verdict.code is None:
             text = self.text.format(**words) if words else self.text
-            make = Reply if "uuid" in words else _known_reply  # what has a uuid in it is never made again
+            make = Reply if "uuid" in words else known_reply  # what has a uuid in it is never made again
             return make(self.code, text, self.enhanced)
         code = verdict.code or self.code
         reply = Reply.parse_text(code, verdict.text or self.text.format(**words))
@@ -46,8 +46,8 @@ class Outcome(Struct, frozen=True):
         return reply
 
 
-# Most replies are made again and again with the same few addresses; all are small.
-_known_reply = lru_cache(maxsize=1024)(Reply)
+known_reply = lru_cache(maxsize=1024)(Reply)
+"""`Reply`, for those that are made again and again, with the same few addresses or clients; all are small."""
 
 
 def _denials(

@@ -109,7 +109,7 @@ class _Shapes(dict[tuple[str, ...], str]):
 
     def __missing__(self, names: tuple[str, ...]) -> str:
         shape = "".join(f" {field_name(name)}=%s" for name in names)
-        if len(self) < NAMES_REMEMBERED:
+        if len(self) < NAMES_REMEMBERED and sum(map(len, names)) <= VALUE_LIMIT:
             self[names] = shape
         return shape
 

@@ -3,6 +3,8 @@
 A next hop is written as a URL, ``smtp://user:password@mail.example.com:587?tls=verify``, or as short as
 ``mail.example.com``. Its host is taken for what it says: the addresses of that name are used, and no MX
 records are asked for. Texts shown to people never have the password; `NextHop.to_url` does.
+
+The file is long because a next hop has many parts, and reading and writing it are one matter.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""auth_flat_file: users and what is stored of their passwords, in a file."""
+"""auth_flat_file: users and what is stored of their passwords, in a file.
+
+The file is long because a plugin is one module, with its settings and the forms of its file.
+"""
 
 from __future__ import annotations
 

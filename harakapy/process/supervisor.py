@@ -12,6 +12,8 @@ has found nothing wrong with what would be started. New workers are forked from 
 accept from the same sockets as the old ones; when all of them are ready, the old ones are told to give way.
 The worker that delivers comes when the old one has gone: the queue is patient, and there is one control
 socket.
+
+The file is long because starting, restarting and stopping workers share who runs and what was asked.
 """
 
 from __future__ import annotations

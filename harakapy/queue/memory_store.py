@@ -1,6 +1,8 @@
 """A store that keeps nothing: for tests, for embedding, and as the model that other stores are compared with.
 
 It is written for being read: every question is answered by looking at everything.
+
+The file is long because it has every method of the contract.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ domains) takes the slow road, which says what is wrong. Both give the same value
 
 More liberal than RFC 5321: an underscore in a domain (such hosts exist, and Postfix takes them) and one dot
 at its end. Dots in a row outside quotes are refused, and here a path without angle brackets, too.
+
+The file is long because it has the whole grammar of a path, which is one.
 """
 
 from __future__ import annotations

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Self
-
-from msgspec import Struct, field
 
 __all__ = ["NO_CAPABILITIES", "Capabilities"]
 
@@ -20,12 +19,13 @@ _LINE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*+)(?:[ =]++(.*+))?")
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)  # RFC 1870 4
 
 
-class Capabilities(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
     """The service extensions of one server; everything is off in what it did not say."""
 
     domain: str = ""
     """The name the server gave itself; ``""`` if it gave none."""
-    raw: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    raw: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     """Every extension: upper-case keyword to what follows it, ``""`` if nothing does."""
     pipelining: bool = False
     eightbitmime: bool = False

@@ -31,6 +31,8 @@ Content is stuffed in whole blocks. What was sent collects until the driver fetc
 that is alone in its write is not copied.
 
 After the content, a server of LMTP answers for each recipient it has accepted. Everything else is the same.
+
+The file is long because what may be sent, what is awaited and which reply answers what are one state.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ in order, by code that says what is wrong. Both roads give the same command for 
 More liberal than RFC 5321, as its own 4.1.1 and the world ask: spaces after ``FROM:`` and ``TO:`` and at the
 end of a line, verbs in any case, any printable word as the name in HELO and EHLO, and, unless strict, a
 mailbox without angle brackets where it cannot be anything else.
+
+The file is long because each command has its way of being read, and most a quick one besides.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ One table (``_MAIL_RULES``, ``_RCPT_RULES``) says for every parameter which fiel
 permits it, and how its value is read and written; parsing and encoding both run down that table. What is not
 in it is accepted only if an extension of the very same name is offered, so that a plugin which advertises one
 finds its parameter in ``extra``.
+
+The file is long because the rules of all parameters, and what they make, stand together.
 """
 
 from __future__ import annotations

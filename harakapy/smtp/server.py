@@ -33,6 +33,8 @@ is the same at any split of the octets, except that whether a client has waited 
 
 Nothing grows without a bound: a line by `ServerLimits`, unread input by ``_MAX_UNREAD``, replies because the
 driver writes them before it reads.
+
+The file is long because all its methods move the one state of a session.
 """
 
 from __future__ import annotations

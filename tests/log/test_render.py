@@ -154,6 +154,13 @@ def test_names_of_fields_do_not_pile_up() -> None:
     assert len(text._shapes) <= 512
 
 
+def test_many_names_at_once_are_not_remembered() -> None:
+    text = TextRenderer()
+    for number in range(3):
+        assert b" n999=1" in text(record()._replace(fields={f"n{each}": 1 for each in range(number, 1000)}))
+    assert not text._shapes
+
+
 @pytest.mark.parametrize(
     "value", ["plain", "", "two words", "a=b", 7, 2**2000, 0.25, True, None, b"x", "ä", "x" * 1025]
 )

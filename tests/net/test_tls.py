@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import socket
 import ssl
@@ -41,6 +40,8 @@ from .tls_peers import (
 )
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+SAYS_LESS = ssl.OPENSSL_VERSION_INFO >= (3, 5)  # of a record; seen with 3.5, and not with 3.0
+TOO_LONG = "record layer failure" if SAYS_LESS else "packet length too long"
 
 
 @pytest.fixture
@@ -193,10 +194,7 @@ async def test_sessions_are_resumed(store: CertificateStore, version: ssl.TLSVer
         (b"GET / HTTP/1.0\r\n\r\n", "http request"),
         (b"\x00" * 50, "wrong version number"),
         (b"\x16\x03\x01\x00\x05hello", "unexpected message"),
-        (
-            b"\x16\x03\x01\xff\xff" + b"x" * 100,
-            "packet length too long|record layer failure",
-        ),  # before OpenSSL 3.4, and since
+        (b"\x16\x03\x01\xff\xff" + b"x" * 100, TOO_LONG),
         (b"", "the connection ended in the handshake"),
         (b"\x16\x03\x01\x02\x00\x01", "the connection ended in the handshake"),
     ],
@@ -209,7 +207,7 @@ async def test_what_is_no_hello_ends_the_handshake(
     await theirs.send_eof()
     with pytest.raises(TlsHandshakeError) as caught:
         await accept_tls(ours, store, timeout_s=TIMEOUT_S)
-    assert re.fullmatch(reason, caught.value.reason)
+    assert caught.value.reason == reason
     ours.close()
     theirs.close()
 

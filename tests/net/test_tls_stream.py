@@ -39,6 +39,8 @@ from .tls_peers import (
 )
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+SAYS_LESS = ssl.OPENSSL_VERSION_INFO >= (3, 5)  # of a record; seen with 3.5, and not with 3.0
+CHANGED = "record layer failure" if SAYS_LESS else "bad record mac"
 
 
 @pytest.fixture
@@ -105,7 +107,7 @@ async def test_a_record_that_was_changed_breaks_the_session(
         record = bytearray(await middle.to_client.receive_some())
         record[-20] ^= 1
         await middle.to_server.send_all(record)
-        with pytest.raises(trio.BrokenResourceError, match=r"bad record mac|record layer failure"):
+        with pytest.raises(trio.BrokenResourceError, match=CHANGED):
             await middle.server.receive_some()
         with pytest.raises(trio.BrokenResourceError):
             await middle.server.receive_some()

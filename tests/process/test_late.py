@@ -6,9 +6,12 @@ Modules are looked at, not time: a test that measures a start says most about th
 import errno
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
 from harakapy.process import late
 from harakapy.process.late import LATE
@@ -67,3 +70,18 @@ async def test_what_cannot_be_imported_late_is_left_to_who_needs_it(monkeypatch:
     await late.import_late_in_thread()
     with pytest.raises(OSError, match="Too many open files"):
         late.import_late()
+
+
+async def test_an_import_under_way_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+
+    def slow(name: str) -> None:
+        time.sleep(0.05)
+        done.append(name)
+
+    monkeypatch.setattr(late, "import_module", slow)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(late.import_late_in_thread)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert tuple(done) == LATE

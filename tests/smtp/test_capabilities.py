@@ -105,5 +105,6 @@ def test_an_answer_of_one_line_or_none_offers_nothing() -> None:
 
 def test_capabilities_are_values() -> None:
     assert Capabilities.parse(POSTFIX) == Capabilities.parse(POSTFIX)
+    assert hash(Capabilities.parse(POSTFIX)) == hash(Capabilities.parse(POSTFIX))
     with pytest.raises(TypeError):
         Capabilities.parse(POSTFIX).raw["X"] = ""  # type: ignore[index]

@@ -1,11 +1,12 @@
 """What a PROXY header says, as values."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from harakapy.net.stream import SocketAddress
 
@@ -50,7 +51,8 @@ class ProxyTls(Struct, frozen=True):
     is_verified: bool = False
 
 
-class ProxyHeader(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ProxyHeader:
     """One PROXY header.
 
     ``source`` is the client, ``destination`` what it called; both are None unless ``command`` is PROXY and
@@ -68,4 +70,4 @@ class ProxyHeader(Struct, frozen=True):
     tls: ProxyTls | None = None
     authority: str = ""
     unique_id: bytes = b""
-    tlvs: Mapping[int, bytes] = field(default_factory=lambda: _NO_TLVS)
+    tlvs: Mapping[int, bytes] = field(default_factory=lambda: _NO_TLVS, hash=False)
