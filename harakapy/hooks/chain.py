@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
@@ -54,6 +55,10 @@ class Link(Struct, frozen=True):
     rank: tuple[int, int, int]
 
 
+Step = tuple[Callable[..., Any], int, Link, int]
+"""A link's call, what it takes, the link itself, and the position behind it."""
+
+
 class Chain(Struct, frozen=True):
     """All implementations of one hook: those that answer, and the layers around them, outermost first.
 
@@ -68,6 +73,10 @@ class Chain(Struct, frozen=True):
     is_async: bool
     may_wait: bool
     is_of_connection: bool
+    steps: tuple[Step, ...]
+    """The links again, taken apart for the loop that calls plain functions."""
+    patience_s: float
+    """The least of them all."""
 
     def __bool__(self) -> bool:
         return bool(self.links or self.layers)
@@ -91,6 +100,8 @@ def make_chain(spec: HookSpec, links: Iterable[Link]) -> Chain:
         is_async=is_async,
         may_wait=is_async or any(link.role is Role.AROUND for link in layers),
         is_of_connection=spec.arguments[0] == "connection",
+        steps=tuple((link.call, link.takes, link, at) for at, link in enumerate(inner, 1)),
+        patience_s=min((link.patience_s for link in inner), default=math.inf),
     )
 
 

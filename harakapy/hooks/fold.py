@@ -59,7 +59,9 @@ class Fold:
             await _enter_task(args[0])
         elif not chain.layers:
             verdict, position = self._ask_in_turn(chain, args, 0)
-            if not verdict.is_denial or not await self._is_overruled(chain, args, verdict):
+            if verdict is CONT or not verdict.is_denial:  # nearly always
+                return verdict
+            if not await self._is_overruled(chain, args, verdict):
                 return verdict
             return await self._first_answer(chain, args, position)
         answer: Verdict = await self._layered(chain, args, 0, self._first_answer)
@@ -103,39 +105,38 @@ class Fold:
     def _ask_in_turn(self, chain: Chain, args: Sequence[Any], position: int) -> tuple[Verdict, int]:
         """Ask plain functions from ``position`` on, up to an answer."""
         # Ten plugins on each hook come through here a hundred times a message: nothing is called but them.
-        links = chain.links
         subject, count = args[0], len(args)
         transaction = getattr(subject, "transaction", None)
-        began = perf_counter()
-        for at in range(position, len(links)):
-            link = links[at]
-            if transaction is not None and (skip := transaction.skipped_plugins) and link.plugin in skip:
+        before = perf_counter()
+        patience_ends = before + chain.patience_s
+        for call, takes, link, behind in chain.steps[position:]:
+            if transaction is not None and transaction.skipped_plugins and _is_skipped(link, args):
                 continue
-            takes = link.takes
             try:
                 if takes == 1:
-                    answer = link.call(subject)
-                elif takes == count:
-                    answer = link.call(*args)
+                    answer = call(subject)
+                elif not takes:
+                    answer = call()
                 else:
-                    answer = link.call(*args[:takes]) if takes else link.call()
+                    answer = call(*args) if takes == count else call(*args[:takes])
             except Exception as error:
                 answer = self._judge.fault(chain, link, args, error)
-            ended = perf_counter()
-            if ended - began > link.patience_s:
-                answer = self._judge_slow(chain, link, args, ended - began, answer)
-            began = ended
+            now = perf_counter()
+            if now > patience_ends:
+                answer = self._judge_time(chain, link, args, now - before, answer)
+            before = now
             if answer is not None:
                 verdict = self._judge.verdict(chain, link, args, answer) or CONT
                 if verdict is not CONT:
-                    return verdict, at + 1
-        return CONT, len(links)
+                    return verdict, behind
+        return CONT, len(chain.links)
 
-    def _judge_slow(self, chain: Chain, link: Link, args: Sequence[Any], took_s: float, answer: Any) -> Any:
-        """What the answer counts as of a plain function that took its time."""
+    def _judge_time(self, chain: Chain, link: Link, args: Sequence[Any], took_s: float, answer: Any) -> Any:
+        """What the answer of a plain function counts as that took so long."""
         if took_s > link.timeout_s:
             return self._judge.overrun(chain, link, args)
-        self._judge.note_blocking(chain, link, args, took_s)
+        if took_s > link.patience_s:
+            self._judge.note_blocking(chain, link, args, took_s)
         return answer
 
     async def _ask_within_scope(
@@ -196,8 +197,7 @@ class Fold:
             answer = link.call(*args[: link.takes])
         except Exception as error:
             return self._judge.fault(chain, link, args, error)
-        took_s = perf_counter() - began
-        return self._judge_slow(chain, link, args, took_s, answer) if took_s > link.patience_s else answer
+        return self._judge_time(chain, link, args, perf_counter() - began, answer)
 
     async def _await(self, chain: Chain, link: Link, args: Sequence[Any], **proceed: Any) -> Any:
         """The answer of an async function, under a deadline that the caller has set."""

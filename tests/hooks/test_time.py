@@ -137,6 +137,16 @@ async def test_a_plain_function_that_blocks_for_seconds_is_warned_of(
     assert connection.faults == []
 
 
+async def test_each_plain_function_has_its_own_time_not_that_of_those_before_it(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = Blocked(monkeypatch)
+    hooks = hooks_of(*(blocked.plugin(took_s, answer=None) for took_s in (0.6, 0.6, 2, 0.6, 29)))
+    await ask(hooks, connection)
+    assert [record.fields["plugin"] for record in connection.records] == ["c", "e"]
+    assert connection.faults == []
+
+
 async def test_a_plain_function_among_async_ones_is_not_believed_either(
     connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
