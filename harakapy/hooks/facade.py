@@ -32,6 +32,7 @@ class Hooks:
     ) -> None:
         self._chains = dict(chains)
         self._implemented = {name: chain for name, chain in chains.items() if chain}
+        self._waiting = {name for name, chain in self._implemented.items() if chain.may_wait}
         self._fold = Fold(self._chains["deny"], strict=strict, log=log)
 
     @property
@@ -48,13 +49,12 @@ class Hooks:
         """Whether any plugin implements the hook (its name without prefix)."""
         return name in self._implemented
 
-    def may_wait(self, name: str) -> bool:
-        """Whether running the hook may be a checkpoint; plain functions alone never wait.
+    def may_wait(self, *names: str) -> bool:
+        """Whether running any of these hooks may be a checkpoint; plain functions alone never wait.
 
         Denials are another matter: whoever looks at them on hook_deny may wait.
         """
-        chain = self._implemented.get(name)
-        return chain is not None and chain.may_wait
+        return not self._waiting.isdisjoint(names)
 
     def _decide(self, name: str, *args: Any) -> Awaitable[Verdict]:
         chain = self._implemented.get(name)

@@ -140,7 +140,7 @@ async def rcpt(conversation: Conversation, command: Rcpt) -> None:
     before = len(recipients)
     recipients.append(recipient)
     hook, verdict = "rcpt", await conversation.hooks.rcpt(connection, recipient, command.params)
-    if verdict.action is Action.OK or (verdict.action is Action.CONT and connection.relaying):
+    if verdict.action is OK.action or (verdict.action is CONT.action and connection.relaying):
         agreed = await conversation.hooks.rcpt_ok(connection, recipient)
         hook, verdict = "rcpt_ok", agreed if agreed.is_denial or agreed.text else _accepted(verdict)
     if await conversation.settle(hook, verdict, address=recipient.address):

@@ -46,6 +46,8 @@ MAX_PENDING_OCTETS = 65536
 COMMAND_OCTETS = 16384
 """What one read takes between commands: a group of hundreds, and little for an idle connection to hold."""
 
+_PROCEED = Step.PROCEED  # a member of an Enum takes longer to look up than a name of the module
+
 TIMEOUT = Reply(421, "Timeout, closing connection", "4.4.2")
 TOO_MANY_ERRORS = Reply(421, "Too many errors, closing connection", "4.7.0")
 TOO_MANY_MESSAGES = Reply(421, "Too many messages, go on in another connection", "4.7.0")
@@ -170,8 +172,7 @@ class Conversation:
             if pace is not None:
                 self._deadline.at = pace.next_deadline()
             elif until == math.inf:
-                self._deadline.after(self.terms.command_timeout_s)
-                until = self._deadline.at
+                until = self._deadline.after(self.terms.command_timeout_s)
             else:
                 self._deadline.at = until
             self.connection.pipelining = protocol.pipelined
@@ -180,7 +181,7 @@ class Conversation:
             self._is_waiting = True
             received = await self.stream.receive_some(COMMAND_OCTETS if pace is None else pace.block_octets)
             self._is_waiting = False
-            self._deadline.at = math.inf
+            self._deadline.never()
             protocol.receive_data(received)
             del received
         return event
@@ -190,7 +191,7 @@ class Conversation:
         if data := self._protocol.data_to_send():
             self._deadline.after(self.terms.command_timeout_s)
             await self.stream.send_all(data)
-            self._deadline.at = math.inf
+            self._deadline.never()
 
     def last_words(self) -> bytes:
         """What is still to be sent when the conversation has ended: replies it owes, and the farewell.
@@ -256,7 +257,7 @@ class Conversation:
         outcome = OUTCOMES[hook][verdict.action]
         reply = outcome.reply(verdict, **words)
         self.send(reply)
-        if outcome.step is Step.PROCEED:
+        if outcome.step is _PROCEED:
             return True
         await self._step_back(outcome.step, reply)
         return False
@@ -285,7 +286,7 @@ class Conversation:
         """The commit is done, or given up."""
         pump.is_shielded = False
         if self._commit_deadline is not None:
-            self._commit_deadline.at = math.inf
+            self._commit_deadline.never()
 
     def close(self) -> None:
         """Give up what others keep for it; it waits for nothing any more."""

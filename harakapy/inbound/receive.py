@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from harakapy.hooks import OK, Action, Verdict
+from harakapy.hooks import CONT, OK, Action, Verdict
 from harakapy.inbound.outcomes import OUTCOMES
 from harakapy.inbound.transaction import Transaction
 from harakapy.mail import Content, ContentWriter, Header
@@ -61,6 +61,10 @@ class Framing(enum.Enum):
     BINARY_CHUNKS = "BDAT with BODY=BINARYMIME: neither has it lines"
 
 
+# Looked up for each message: a member of an Enum takes longer than a name of the module.
+_DOT, _BINARY_CHUNKS = Framing.DOT, Framing.BINARY_CHUNKS
+
+
 class Reception:
     """The content of one message as it comes in, held to the terms.
 
@@ -92,7 +96,7 @@ class Reception:
         self._terms = terms
         self._framing = framing
         self._grace_ends = now + terms.data_rate_grace_s
-        is_text = framing is not Framing.BINARY_CHUNKS
+        is_text = framing is not _BINARY_CHUNKS
         self._rules = LineRules(
             max_line_octets=terms.max_line_octets if is_text else 0,
             normalise=terms.normalise_newlines and is_text,
@@ -129,11 +133,6 @@ class Reception:
         """Move it there."""
         await self._guarded(self._writer.flush)
 
-    @property
-    def is_spooled(self) -> bool:
-        """Whether there is a file, so that finishing it is a matter of the disk."""
-        return self._writer.is_spooled
-
     async def finish(self) -> Content | None:
         """The content, or None if there is a problem."""
         if self.problem is None:
@@ -153,10 +152,10 @@ class Reception:
 
     def _broken_rule(self) -> Reply | None:
         rules, framing = self._rules, self._framing
-        if framing is Framing.BINARY_CHUNKS:
+        if framing is _BINARY_CHUNKS:
             return None
         has_bare = rules.has_bare_lf or rules.has_bare_cr
-        if has_bare and framing is Framing.DOT and not self._terms.normalise_newlines:
+        if has_bare and framing is _DOT and not self._terms.normalise_newlines:
             return BARE_NEWLINE
         if rules.has_nul:
             return NUL_OCTET
@@ -175,6 +174,7 @@ class Reception:
 
     async def _guarded(self, work: Callable[[], _Result]) -> _Result | None:
         """Do disk work in a thread; a disk that does not take it makes a problem for now."""
+        await enter_task()
         try:
             return await trio.to_thread.run_sync(work)
         except OSError:
@@ -190,7 +190,7 @@ async def data(conversation: Conversation, command: Data) -> None:
     """DATA: ask the plugins, let the client send, decide."""
     if not await conversation.settle("data", await conversation.hooks.data(conversation.connection)):
         return
-    reception = conversation.receive(Framing.DOT)
+    reception = conversation.receive(_DOT)
     event = await _receive(conversation, reception)
     if type(event) is ContentEnd:
         await _conclude(conversation, reception)
@@ -223,7 +223,6 @@ async def _receive(conversation: Conversation, reception: Reception) -> Event:
     while type(event := await conversation.next_event(reception)) is ContentChunk:
         reception.take(event.data)
         if reception.is_flush_due:
-            await enter_task()
             await reception.flush()
     return event
 
@@ -234,8 +233,6 @@ async def _conclude(conversation: Conversation, reception: Reception) -> None:
     transaction = connection.transaction
     assert transaction is not None, "content comes within a transaction only"
     transaction.data_bytes = reception.octets
-    if reception.is_spooled:
-        await enter_task()
     content = await reception.finish()
     if content is not None:
         transaction.content = content
@@ -260,7 +257,7 @@ async def _decide(conversation: Conversation, transaction: Transaction) -> None:
         await conversation.settle("data_post", verdict)
         return
     hook = "queue_outbound" if connection.relaying else "queue"
-    if any(map(hooks.may_wait, (hook, "queue_ok", "reset_transaction"))):
+    if hooks.may_wait(hook, "queue_ok", "reset_transaction"):
         await _commit_shielded(conversation, transaction, hook)
     elif hook == "queue":
         await _commit(conversation, transaction, hook)
@@ -274,7 +271,7 @@ async def _commit(conversation: Conversation, transaction: Transaction, hook: st
     """Have a plugin take the message, and answer."""
     connection, hooks = conversation.connection, conversation.hooks
     verdict = await (hooks.queue(connection) if hook == "queue" else hooks.queue_outbound(connection))
-    if verdict.action is Action.CONT and hook == "queue_outbound":
+    if verdict.action is CONT.action and hook == "queue_outbound":
         problem = await _queue(connection)
         if problem is not None:
             conversation.send(problem)
@@ -282,7 +279,7 @@ async def _commit(conversation: Conversation, transaction: Transaction, hook: st
         verdict = OK
     reply = OUTCOMES[hook][verdict.action].reply(verdict, uuid=transaction.uuid)
     conversation.send(reply)
-    if verdict.action is Action.OK:
+    if verdict.action is OK.action:
         conversation.forgive_junk()
         await hooks.queue_ok(connection, reply)
     elif verdict.action in CLOSING:

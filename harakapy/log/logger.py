@@ -21,6 +21,9 @@ __all__ = ["Logger", "make_logger", "open_logger", "silent_logger"]
 
 STANDARD_ERROR = 2
 
+# A member of an Enum takes 70 ns to look up in Python 3.11, a name of the module 7.
+_EMERG, _ALERT, _CRIT, _ERROR, _WARN, _NOTICE, _INFO, _DEBUG, _PROTOCOL, _DATA = Level
+
 
 class Logger:
     """Logs records with the fields it is bound to; immutable, and made by `make_logger` or `bind`.
@@ -68,52 +71,52 @@ class Logger:
     def data(self, event: str, /, **fields: object) -> None:
         """Content as it passes."""
         if self.output.level >= 9:
-            self._write(Level.DATA, event, fields)
+            self._write(_DATA, event, fields)
 
     def protocol(self, event: str, /, **fields: object) -> None:
         """Each command and reply."""
         if self.output.level >= 8:
-            self._write(Level.PROTOCOL, event, fields)
+            self._write(_PROTOCOL, event, fields)
 
     def debug(self, event: str, /, **fields: object) -> None:
         """What helps to find a fault in the program."""
         if self.output.level >= 7:
-            self._write(Level.DEBUG, event, fields)
+            self._write(_DEBUG, event, fields)
 
     def info(self, event: str, /, **fields: object) -> None:
         """What is normal: connections, messages, decisions."""
         if self.output.level >= 6:
-            self._write(Level.INFO, event, fields)
+            self._write(_INFO, event, fields)
 
     def notice(self, event: str, /, **fields: object) -> None:
         """What is normal and worth remarking: start, stop, a reload."""
         if self.output.level >= 5:
-            self._write(Level.NOTICE, event, fields)
+            self._write(_NOTICE, event, fields)
 
     def warn(self, event: str, /, **fields: object) -> None:
         """What may become a fault, or looks like a mistake of the operator's."""
         if self.output.level >= 4:
-            self._write(Level.WARN, event, fields)
+            self._write(_WARN, event, fields)
 
     def error(self, event: str, /, **fields: object) -> None:
         """Something could not be done."""
         if self.output.level >= 3:
-            self._write(Level.ERROR, event, fields)
+            self._write(_ERROR, event, fields)
 
     def crit(self, event: str, /, **fields: object) -> None:
         """A part is broken: a plugin raised, a file is damaged."""
         if self.output.level >= 2:
-            self._write(Level.CRIT, event, fields)
+            self._write(_CRIT, event, fields)
 
     def alert(self, event: str, /, **fields: object) -> None:
         """Somebody must act now."""
         if self.output.level >= 1:
-            self._write(Level.ALERT, event, fields)
+            self._write(_ALERT, event, fields)
 
     def emerg(self, event: str, /, **fields: object) -> None:
         """The server cannot go on."""
         if self.output.level >= 0:
-            self._write(Level.EMERG, event, fields)
+            self._write(_EMERG, event, fields)
 
     def _write(self, level: Level, event: str, fields: dict[str, object]) -> None:
         entry = {**self._context, **fields} if self._context else fields  # which are this call's own

@@ -14,6 +14,8 @@ __all__ = ["SILENT", "Output", "Tap"]
 SILENT = -1
 """The level of an output that writes nothing at all."""
 
+_WARN = Level.WARN  # looked up for each record: a member of an Enum takes longer than a name of the module
+
 Tap = Callable[[LogRecord], bool]
 """Sees each record before it is written; True keeps it from being written (the log hook answers so)."""
 
@@ -55,7 +57,7 @@ class Output:
             record = record._replace(fields={"worker": self.worker, **record.fields})
         if self.tap is not None and self._is_kept_by(self.tap, record):
             return
-        self.sink.emit(self._line(record), urgent=record.level <= Level.WARN)
+        self.sink.emit(self._line(record), urgent=record.level <= _WARN)
 
     def _is_kept_by(self, tap: Tap, record: LogRecord) -> bool:
         thread = threading.get_ident()

@@ -64,12 +64,17 @@ class Deadline:
         if when < self._look_at:
             self._watchdog._look_earlier(self, when)
 
-    def after(self, seconds: float) -> None:
-        """Set the deadline to that many seconds from now."""
+    def never(self) -> None:
+        """Disarm the deadline."""
+        self._at = inf
+
+    def after(self, seconds: float) -> float:
+        """Set the deadline to that many seconds from now, and tell when that is."""
         watchdog = self._watchdog
         self._at = when = watchdog.now() + seconds
         if when < self._look_at:
             watchdog._look_earlier(self, when)
+        return when
 
     def close(self) -> None:
         """Give the deadline up: it will not come any more. May be called again."""

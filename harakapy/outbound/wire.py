@@ -16,7 +16,6 @@ nobody wants to hear again. A cancel scope for each message would cost 8 us more
 from __future__ import annotations
 
 import contextlib
-import math
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -81,7 +80,7 @@ class Wire:
                 raise
             raise self.failure(f"no answer within {self._waited_s:g} s") from error
         finally:
-            self._deadline.at = math.inf
+            self._deadline.never()
 
     def cancel(self) -> None:
         """The deadline has come: end the connection, and what waits for it."""

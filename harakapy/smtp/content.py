@@ -14,16 +14,15 @@ is found as if it had not been. CR and LF have been handed out by then; a dot, o
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 __all__ = ["ChunkDecoder", "DataDecoder", "DiscardedChunk", "DotStuffer", "LineRules"]
 
 _END: Final = b"\r\n.\r\n"
 
-# A compiled pattern that begins with a literal: searching is twice as fast as with bytes.find (3.3 against
-# 1.5 GB/s), and replacing a few hits in much text three times as fast as with bytes.replace.
-_DOT_LINE = re.compile(rb"\r\n\.")
+# bytes.find and bytes.replace go through much text two to three times as fast as a compiled pattern does; a
+# single octet is found many times as fast again. (The operator "in" makes an error and drops it, with bytes.)
+_DOT_LINE: Final = b"\r\n."
 
 
 class DataDecoder:
@@ -53,11 +52,10 @@ class DataDecoder:
             matched = 0  # this does not go on with the end, so a dot held back was a stuffed one
         text = _END[:matched] + data[start:] if matched or start else data
         handed_out = 2 if matched > 2 else matched
-        dot = text.find(b".")  # many times as fast again; base64 has none
+        dot = text.find(b".")  # base64 has none
         if dot >= 0:
-            dot_line = _DOT_LINE.search(text, max(dot - 2, 0))
-            dot = -1 if dot_line is None else dot_line.start()
-        if dot == -1:
+            dot = text.find(_DOT_LINE, max(dot - 2, 0))
+        if dot < 0:
             self._matched = 2 if text.endswith(b"\r\n") else 1 if text.endswith(b"\r") else 0
             return (text[handed_out:] if handed_out else text), len(data)
         end = text.find(_END, dot)
@@ -68,7 +66,7 @@ class DataDecoder:
             self._matched = next(n for n in (4, 3, 2, 1, 0) if text.endswith(_END[:n]))
             stop, taken = len(text) - max(self._matched - 2, 0), len(data)
         if dot + 2 < stop:
-            return _DOT_LINE.sub(b"\r\n", text[:stop])[handed_out:], taken
+            return text[:stop].replace(_DOT_LINE, b"\r\n")[handed_out:], taken
         return text[handed_out:stop], taken
 
 
@@ -120,7 +118,7 @@ class DotStuffer:
             self._matched = 2
         elif block:
             self._matched = 1 if block.endswith(b"\r") else 0
-        stuffed = _DOT_LINE.sub(b"\r\n..", block) if b"." in block else block
+        stuffed = block.replace(_DOT_LINE, b"\r\n..") if block.find(b".") >= 0 else block
         if matched and block.startswith(_END[matched:3]):  # the cut went through CR LF dot
             return _END[matched:3] + stuffed[2 - matched :]
         return stuffed
@@ -161,7 +159,7 @@ class LineRules:
         else:
             self._check(block)
         if not self.has_nul:
-            self.has_nul = b"\0" in block
+            self.has_nul = block.find(b"\0") >= 0
         if self._max_line_octets and not self.has_long_line:
             self._measure_lines(block)
         self.octets += len(block)
@@ -201,7 +199,7 @@ class LineRules:
         """Whether there is a bare LF behind ``begin`` or a bare CR before ``end``; sets the flags."""
         # A third of the time of two searches that must stop at each line end.
         rest = block[begin:end].replace(b"\r\n", b"")
-        bare_lf, bare_cr = b"\n" in rest, b"\r" in rest
+        bare_lf, bare_cr = rest.find(b"\n") >= 0, rest.find(b"\r") >= 0
         self.has_bare_lf |= bare_lf
         self.has_bare_cr |= bare_cr
         return bare_lf or bare_cr

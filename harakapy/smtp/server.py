@@ -165,7 +165,7 @@ class ServerProtocol:
         elif not self._buffer.is_empty and len(self._buffer) > _MAX_UNREAD:
             self._end_with(refusal.FLOOD)
         elif self._refusal is None and self._state is not _CLOSED:
-            self._buffer.append(bytes(data))
+            self._buffer.append(data if type(data) is bytes else bytes(data))
             if self._state is _GREETING:
                 self.early_talker = True
 
@@ -201,7 +201,7 @@ class ServerProtocol:
         this event, such as 250 to DATA.
         """
         event = self._unanswered
-        if isinstance(event, Refused):
+        if type(event) is Refused:
             state = _CLOSED if event.closes or reply.code == 421 else self._state
         elif (following := next_state(self._state, type(event), reply.code)) is not None:
             state = following
@@ -276,11 +276,11 @@ class ServerProtocol:
             if isinstance(command, Bdat):  # handed out behind its octets (RFC 3030 2)
                 self._content, self._content_end = DiscardedChunk(command.size), refused
             return refused
-        if isinstance(command, Mail):
+        if type(command) is Mail:
             self._mail_params = command.params
         elif kind is Data and self._mail_params.body is Body.BINARYMIME:
             return refusal.BINARY_NEEDS_BDAT
-        elif isinstance(command, Unrecognized) and self._state is _FRESH:
+        elif type(command) is Unrecognized and self._state is _FRESH:
             return refusal.http(command, line) or command
         return command
 
@@ -333,7 +333,7 @@ class ServerProtocol:
         elif state is _CLOSED:
             self._content = self._refusal = None
             self._buffer.clear()
-        elif isinstance(event, Bdat):
+        elif type(event) is Bdat:
             self._content = DiscardedChunk(event.size)
         return True
 
