@@ -42,18 +42,20 @@ class Content:
     Fields put in front, changes to ``header`` and a replaced body show in ``blocks`` and ``open``; everything
     else leaves as it came.
 
-    If ``is_spooled``, reading means reading a file: mostly the system has it in memory, but a caller that
-    must not wait reads in a thread. Any number of readers may be at work at once, each at its own position.
+    If ``is_spooled`` it is in a file, and reading means reading that: mostly the system has it in memory, but
+    a caller that must not wait reads in a thread. Any number of readers may be at work at once, each at its
+    own position.
 
     Whoever holds the content closes it; that removes the file.
     """
 
-    __slots__ = ("_body", "_file", "_header", "_leading", "_raw", "header_size", "size")
+    __slots__ = ("_body", "_file", "_header", "_leading", "_raw", "header_size", "is_spooled", "size")
 
     def __init__(self, raw: bytes, file: io.FileIO | None, size: int, header_size: int) -> None:
         """Made by ``ContentWriter.finish``: from ``raw``, or from ``file``, which it owns then."""
         self.size = size
         self.header_size = header_size
+        self.is_spooled = file is not None
         self._raw = raw
         self._file = file
         self._leading = b""
@@ -65,11 +67,6 @@ class Content:
         """Content that is in memory already."""
         end = find_end_of_header(b"\r\n", raw)
         return cls(raw, None, len(raw), len(raw) if end is None else end)
-
-    @property
-    def is_spooled(self) -> bool:
-        """Whether the content is in a file."""
-        return self._file is not None
 
     @property
     def header_bytes(self) -> bytes:

@@ -14,8 +14,7 @@ import trio
 from msgspec import Struct
 from msgspec.structs import replace
 
-from harakapy.hooks import Action as Verb
-from harakapy.hooks import Hooks, IllegalAnswer, Verdict
+from harakapy.hooks import DELAY, OK, Hooks, IllegalAnswer, Verdict
 from harakapy.log import Logger
 from harakapy.mail import Content
 from harakapy.mail.safe_text import neutralise
@@ -171,7 +170,7 @@ class Attempts:
     ) -> Attempted:
         verdict = await self._hooks.send_email(hmail)
         request, moved_s = self._now.request_up_to_date(request, moved_s), self._now.moved_s
-        if verdict.action is Verb.DELAY:
+        if verdict.action is DELAY.action:
             return await self._put_off_by_plugin(hmail, request, _seconds(verdict))
         if (expired := await self._conclusion.too_late(hmail, request)) is not None:
             return Attempted(expired)
@@ -237,7 +236,7 @@ class Attempts:
                 verdict = await self._hooks.get_mx(hmail, first.domain)
                 if verdict.is_denial:
                     return Route(failure=_refused(verdict))
-                if verdict.action is Verb.OK:
+                if verdict.action is OK.action:
                     hops = next_hops(verdict.value)
         except NoNextHop as error:
             self._log.crit("no next hop", uuid=request.message.id, domain=first.domain, problem=str(error))

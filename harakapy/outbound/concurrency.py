@@ -81,11 +81,6 @@ class Concurrency:
         """How many deliveries may run at once, 1 or more; whether any may, `is_blocked` says."""
         return min(int(self._window), self.limit)
 
-    @property
-    def is_suspect(self) -> bool:
-        """Whether it was blocked, and nothing has succeeded since."""
-        return self.pauses > 0
-
     def is_blocked(self, now: float) -> bool:
         """Whether nothing may be tried now."""
         return now < self.blocked_until

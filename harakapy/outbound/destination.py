@@ -140,7 +140,7 @@ class Destination:
     @property
     def is_suspect(self) -> bool:
         """Whether it failed, and nothing has succeeded since."""
-        return self.concurrency.is_suspect
+        return self.concurrency.pauses > 0
 
     def free_at(self) -> float:
         """When time alone no longer holds it back."""

@@ -126,8 +126,11 @@ class Engine:
     def lease_for(self, destinations: Iterable[str]) -> Lease | None:
         """The lease to commit a new message under; None if there is no room for it in hand."""
         now = self._time()
-        if self._crew is None or not all(self.schedule.room(each, now) for each in destinations):
+        if self._crew is None:
             return None
+        for each in destinations:
+            if not self.schedule.room(each, now):
+                return None
         return Lease(self._owner, self._now() + LEASE_S)
 
     def take(self, message: QueuedMessage, deliveries: Sequence[Delivery], content: Content) -> None:
@@ -291,9 +294,12 @@ class Engine:
         if not outcomes:
             return
         await self._insist(lambda: self._store.record(outcomes, owner=self._owner), scope)
-        if any(not isinstance(each, Deferred) and each.report_at is not None for each in outcomes):
-            self._has_reports.set()
-        deferred = [each.due for each in outcomes if isinstance(each, Deferred)]
+        deferred = []
+        for each in outcomes:
+            if isinstance(each, Deferred):
+                deferred.append(each.due)
+            elif each.report_at is not None:
+                self._has_reports.set()
         if deferred:
             self._look_at(min(deferred))
             await self.attempts.tell_of_delay(request)

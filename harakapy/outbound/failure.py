@@ -217,8 +217,8 @@ def judge(answer: Answer, *, has_more_hosts: bool, others_may_recover: bool = Fa
     case = _case(answer)
     rule = _rule(case)
     action = rule.next if has_more_hosts else rule.last
-    if action is Action.FAIL and rule.next is Action.NEXT_HOST and others_may_recover:
-        action = Action.DEFER
+    if action is _NEVER and rule.next is _NEXT and others_may_recover:
+        action = _LATER
     return Judgement(action, rule.scope, _diagnostic(answer, case, action), rule.feedback)
 
 
@@ -229,8 +229,7 @@ def sum_up(judgements: Iterable[Judgement]) -> Feedback:
     not reached.
     """
     heard = [judgement.feedback for judgement in judgements]
-    ranked = (Feedback.BUSY, Feedback.HEALTHY, Feedback.DEAD)
-    return next((feedback for feedback in ranked if feedback in heard), Feedback.NOTHING)
+    return next((feedback for feedback in (_BUSY, _WELL, _DEAD) if feedback in heard), _NIL)
 
 
 def rule_for(answer: Answer) -> Rule:
@@ -246,14 +245,14 @@ def _case(answer: Answer) -> _Case:
     reply = answer.reply
     if reply is None:
         status = answer.status
-        kind = _Kind.OWN if status is not None and status.is_permanent else _Kind.NONE
+        kind = _OWN if status is not None and status.is_permanent else _NONE
         return _Case(answer.phase, kind, 0, status)
     if reply.is_positive:
-        kind = _Kind.POSITIVE
+        kind = _POSITIVE
     elif reply.is_intermediate:
-        kind = _Kind.INTERMEDIATE
+        kind = _INTERMEDIATE
     else:
-        kind = _Kind.TRANSIENT if reply.is_transient else _Kind.PERMANENT
+        kind = _4XX if reply.is_transient else _5XX
     return _Case(answer.phase, kind, reply.code, _status_of(reply.enhanced))
 
 

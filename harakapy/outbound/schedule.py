@@ -49,7 +49,7 @@ _DEFAULT: Final = DestinationLimits()
 
 _RESERVE: Final = 10
 """One part in so many is only for sites below their share. Picked: small, and never nothing."""
-_PROBES: Final = 4
+_PROBE_SHARE: Final = 4
 """One part in so many of the calls is for sites that failed. Picked: most are for those that may be well."""
 _LOOKAHEAD: Final = 20
 """Recipients in hand for each delivery that may run: a claim for twenty is cheap beside twenty deliveries."""
@@ -60,9 +60,12 @@ _UNKNOWN_SHARE: Final = 50
 quarter is theirs too, one recipient each. So a thousand of them find room in hand, and leave some. Picked."""
 _IDLE: Final = 1000
 """Sites with nothing to do that are remembered: about a megabyte."""
-_BLOCKED: Final = 10 * _IDLE
+_IDLE_AND_BLOCKED: Final = 10 * _IDLE
 """The same, when they are in a pause; more than that fail only where there is no network."""
 
+
+# Names of the module: in Python 3.11 a member of an Enum takes ten times as long to look up.
+_NOTHING, _BLOCKED, _RATE, _CONNECTIONS, _UNKNOWN, _PROBES, _CALLS, _SHARE, _TOTAL, _CLOSED = Hold
 
 _WAIT_TO_BE_TOLD: Final = Wait(None)
 _NOBODY: Final[OrderedDict[Destination, None]] = OrderedDict()
@@ -179,7 +182,7 @@ class Schedule:
         """The next delivery to begin or to go on with, or how long there is none."""
         if self._timers:
             self._wake(now)
-        if self._is_full:
+        if self._is_full():
             return _WAIT_TO_BE_TOLD
         if self._answered:
             return Admission(self._answered.popitem(last=False)[0])
@@ -234,7 +237,7 @@ class Schedule:
         if start.is_call:
             self._hang_up(start)
             site.has_answered = True
-            if self._answered or self._delivering > self._limits.max_deliveries:  # it counts itself by now
+            if self._answered or self._delivering() > self._limits.max_deliveries:  # it counts itself by now
                 self._answered[start] = None
             self._come_back(site, now)
         return start not in self._answered
@@ -329,9 +332,9 @@ class Schedule:
         if site is None:
             return Standing(destination, name, self._common_hold())
         hold = self._hold(site, now)
-        if hold in (None, Hold.NOTHING):
+        if hold in (None, _NOTHING):
             hold = self._common_hold()
-        is_timed = hold in (Hold.BLOCKED, Hold.RATE)
+        is_timed = hold in (_BLOCKED, _RATE)
         return Standing(
             destination=destination,
             site=name,
@@ -349,32 +352,33 @@ class Schedule:
         """What keeps a site from starting something, apart from what holds all; None for nothing."""
         free_at = site.free_at()
         if now < free_at:
-            return Hold.BLOCKED if site.concurrency.is_blocked(now) else Hold.RATE
+            return _BLOCKED if site.concurrency.is_blocked(now) else _RATE
         if not site.waiting:
-            return Hold.NOTHING
+            return _NOTHING
         if site.running >= site.concurrency.window:
-            return Hold.CONNECTIONS
+            return _CONNECTIONS
         if site.is_unknown or site.is_suspect:
             return self._hold_of_call(site)
-        return Hold.SHARE if site.running and site.running >= self._share() else None
+        return _SHARE if site.running and site.running >= self._share() else None
 
     def _hold_of_call(self, site: Destination) -> Hold | None:
         if site.running and site.is_unknown:
-            return Hold.UNKNOWN
-        if site.is_suspect and self._probes >= max(1, self._limits.max_calls // _PROBES):
-            return Hold.PROBES
-        return Hold.CALLS if self._calls >= self._limits.max_calls else None
+            return _UNKNOWN
+        if site.is_suspect and not self._may_probe():
+            return _PROBES
+        return _CALLS if self._calls >= self._limits.max_calls else None
 
     def _common_hold(self) -> Hold:
         if self._is_closed:
-            return Hold.CLOSED
-        return Hold.TOTAL if self._is_full or self._answered else Hold.NOTHING
+            return _CLOSED
+        return _TOTAL if self._is_full() or self._answered else _NOTHING
 
-    @property
+    def _may_probe(self) -> bool:
+        return self._probes < max(1, self._limits.max_calls // _PROBE_SHARE)
+
     def _is_full(self) -> bool:
-        return self._delivering >= self._limits.max_deliveries
+        return self._delivering() >= self._limits.max_deliveries
 
-    @property
     def _delivering(self) -> int:
         """Deliveries that take room: neither calls nor without room."""
         return self._running - self._calls - len(self._answered)
@@ -395,7 +399,7 @@ class Schedule:
         if site.ring is None:
             self._place(site, hold)
         elif (
-            (site.ring is self._sated and hold is not Hold.SHARE)
+            (site.ring is self._sated and hold is not _SHARE)
             or (site.ring is self._unknown and not site.is_unknown)
             or (site.ring is self._suspects and not site.is_suspect)
         ):
@@ -404,12 +408,12 @@ class Schedule:
             self._place(site, hold)
 
     def _place(self, site: Destination, hold: Hold | None) -> None:
-        if hold in (Hold.BLOCKED, Hold.RATE):
+        if hold in (_BLOCKED, _RATE):
             self._set_timer(site)
             return
-        if hold in (Hold.NOTHING, Hold.CONNECTIONS, Hold.UNKNOWN):
+        if hold in (_NOTHING, _CONNECTIONS, _UNKNOWN):
             return  # the next request, an answer, or the end of a delivery brings it back
-        if hold is Hold.SHARE:
+        if hold is _SHARE:
             ring = self._sated
         elif site.is_suspect:
             ring = self._suspects
@@ -425,12 +429,12 @@ class Schedule:
         """
         site = self._take_call(now) if self._calls < self._limits.max_calls else None
         site = site or self._first(self._line, now)
-        if site is None and self._limits.max_deliveries - self._delivering > self._reserve():
+        if site is None and self._limits.max_deliveries - self._delivering() > self._reserve():
             site = self._first(self._sated, now)
         return site
 
     def _take_call(self, now: float) -> Destination | None:
-        suspects = self._suspects if self._probes < max(1, self._limits.max_calls // _PROBES) else _NOBODY
+        suspects = self._suspects if self._may_probe() else _NOBODY
         lines = (self._unknown, suspects) if self._was_probe else (suspects, self._unknown)
         site = self._first(lines[0], now) or self._first(lines[1], now)
         self._was_probe = site is not None and site.is_suspect
@@ -442,7 +446,7 @@ class Schedule:
             site, _ = line.popitem(last=False)
             site.ring = None
             hold = self._hold(site, now)
-            if hold is None or (hold is Hold.SHARE and line is self._sated):
+            if hold is None or (hold is _SHARE and line is self._sated):
                 return site
             self._place(site, hold)
         return None
@@ -500,7 +504,7 @@ class Schedule:
             if len(self._idle) <= _IDLE:
                 return
             oldest, _ = self._idle.popitem(last=False)
-            is_too_many = len(self._idle) >= _BLOCKED and oldest.is_rate_forgettable(now)
+            is_too_many = len(self._idle) >= _IDLE_AND_BLOCKED and oldest.is_rate_forgettable(now)
             if is_too_many or oldest.is_forgettable(now):
                 oldest.timer = -math.inf
                 del self._sites[oldest.name]

@@ -46,9 +46,9 @@ class Start:
         self.request = request
         self._destination = destination
         self._news = concurrency.news
-        self._is_probe = concurrency.is_suspect
+        self._is_probe = destination.is_suspect
         self._is_over = False
-        self.is_call = destination.is_unknown or destination.is_suspect
+        self.is_call = self._is_probe or destination.is_unknown
 
     @property
     def site(self) -> str:

@@ -50,7 +50,10 @@ class State(Enum):
     @property
     def is_final(self) -> bool:
         """Whether nothing but a report is left to do."""
-        return self in (State.DELIVERED, State.FAILED)
+        return self in _FINAL
+
+
+_FINAL = frozenset({State.DELIVERED, State.FAILED})
 
 
 class DeliveryKey(NamedTuple):
@@ -132,7 +135,7 @@ class DeliveryRequest(Struct, frozen=True):
     @property
     def envelope(self) -> Envelope:
         """The envelope to send: with these recipients only."""
-        recipients = tuple(delivery.recipient for delivery in self.deliveries)
+        recipients = tuple([delivery.recipient for delivery in self.deliveries])
         return Envelope(self.message.mail_from, recipients, self.message.params)
 
 

@@ -224,8 +224,9 @@ def check_commit(
         raise ValueError(f"the deliveries of message {message.id!r} are none, or two have one number")
     if min(numbers) < 0 or max(numbers) >= MAX_DELIVERIES:
         raise ValueError(f"a delivery of message {message.id!r} has a number out of range")
-    if any(delivery.message_id != message.id or delivery.state.is_final for delivery in deliveries):
-        raise ValueError(f"a delivery is not one of message {message.id!r}, or is final already")
+    for delivery in deliveries:
+        if delivery.message_id != message.id or delivery.state.is_final:
+            raise ValueError(f"a delivery is not one of message {message.id!r}, or is final already")
     if settles is not None and settles.message_id == message.id:
         raise ValueError(f"message {message.id!r} settles itself")
     if message.size != content.output_size:

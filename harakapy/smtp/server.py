@@ -79,6 +79,7 @@ _SHOWN_OCTETS: Final = 80  # of what was not a line, in a log
 # A member of an Enum takes 70 ns to look up in Python 3.11, a name of the module 7; a message takes dozens.
 _GREETING, _FRESH, _DATA = State.GREETING, State.FRESH, State.DATA
 _AUTH, _TLS, _CLOSED = State.AUTH, State.TLS, State.CLOSED
+_BINARY: Final = Body.BINARYMIME
 _MUST_WAIT: Final = refusal.MUST_WAIT
 _CONTENT_END: Final = ContentEnd()
 
@@ -278,7 +279,7 @@ class ServerProtocol:
             return refused
         if type(command) is Mail:
             self._mail_params = command.params
-        elif kind is Data and self._mail_params.body is Body.BINARYMIME:
+        elif kind is Data and self._mail_params.body is _BINARY:
             return refusal.BINARY_NEEDS_BDAT
         elif type(command) is Unrecognized and self._state is _FRESH:
             return refusal.http(command, line) or command

@@ -360,5 +360,5 @@ def test_a_window_stays_within_its_limit_and_a_pause_within_its_longest(
             site.dead(now, -math.inf, news=news)
         assert 1 <= site.window <= limit
         assert site.blocked_until <= now + 600
-        assert not site.is_blocked(now) or (site.is_suspect and site.window == 1)
+        assert not site.is_blocked(now) or (site.pauses and site.window == 1)
         now += passes
