@@ -6,6 +6,8 @@ with a command by itself or by its place in the dialogue has been answered by th
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import trio
 
 from harakapy.hooks import CONT, OK, Action, Verdict
@@ -13,7 +15,7 @@ from harakapy.inbound.auth import auth, missing_login, offered_mechanisms
 from harakapy.inbound.connection import Hello
 from harakapy.inbound.conversation import TOO_MANY_MESSAGES, Conversation, Handler
 from harakapy.inbound.extensions import lower_priority, offered_lines, refusal
-from harakapy.inbound.outcomes import OUTCOMES, known_reply
+from harakapy.inbound.outcomes import OUTCOMES
 from harakapy.inbound.receive import chunk, data
 from harakapy.inbound.transaction import Transaction
 from harakapy.smtp import (
@@ -51,6 +53,7 @@ ROUTE_MARKS = frozenset("@%!")
 NOT_TRUSTED = Reply(550, "insufficient authorization", "5.7.0")
 NOT_EXPANDED = Reply(502, "Lists are not expanded here", "5.5.1")
 NO_SUCH_HOOK = Reply(451, "Temporary failure, try again later", "4.3.0")
+_ehlo_reply = lru_cache(maxsize=1024)(Reply)  # clients come again, and are told the same again
 VERBS = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP"
 
 
@@ -81,7 +84,7 @@ async def _introduce(conversation: Conversation, command: Helo | Ehlo) -> None:
         await conversation.settle(hook, verdict, **_hello_words(conversation))
     else:
         greeting = OUTCOMES[hook][verdict.action].text.format(**_hello_words(conversation))
-        conversation.send(known_reply(250, (greeting, *await _capabilities(conversation))))
+        conversation.send(_ehlo_reply(250, (greeting, *await _capabilities(conversation))))
 
 
 def _hello_words(conversation: Conversation) -> dict[str, str]:

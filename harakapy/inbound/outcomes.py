@@ -25,8 +25,11 @@ class Step(enum.Enum):
     CLOSE = "close the connection"
 
 
-class Outcome(Struct, frozen=True):
-    """One cell of the table. ``text`` may hold {hostname}, {greeting}, {client}, {address}, {uuid}."""
+class Outcome(Struct, frozen=True, eq=False):
+    """One cell of the table, equal to itself alone.
+
+    ``text`` may hold {hostname}, {greeting}, {client}, {address}, {uuid}.
+    """
 
     code: int
     enhanced: str | None
@@ -36,9 +39,7 @@ class Outcome(Struct, frozen=True):
     def reply(self, verdict: Verdict, **words: str) -> Reply:
         """The reply for a verdict: its own text and code if it has any, else those of the table."""
         if not verdict.text and verdict.code is None:
-            text = self.text.format(**words) if words else self.text
-            make = Reply if "uuid" in words else known_reply  # what has a uuid in it is never made again
-            return make(self.code, text, self.enhanced)
+            return _new_reply(self, **words) if "uuid" in words else _known_reply(self, **words)
         code = verdict.code or self.code
         reply = Reply.parse_text(code, verdict.text or self.text.format(**words))
         if reply.enhanced is None and self.enhanced is not None:
@@ -46,8 +47,12 @@ class Outcome(Struct, frozen=True):
         return reply
 
 
-known_reply = lru_cache(maxsize=1024)(Reply)
-"""`Reply`, for those that are made again and again, with the same few addresses or clients; all are small."""
+def _new_reply(outcome: Outcome, **words: str) -> Reply:
+    return Reply(outcome.code, outcome.text.format(**words), outcome.enhanced)
+
+
+_known_reply = lru_cache(maxsize=1024)(_new_reply)
+"""The same for those that are made again and again, as all are that have no uuid in them; each is small."""
 
 
 def _denials(
