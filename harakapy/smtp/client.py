@@ -267,7 +267,7 @@ class ClientProtocol:
             return self._unasked(reply)
         sent = self._waiting[0]
         kind = type(sent)
-        is_end = kind is ContentEnd or (isinstance(sent, Bdat) and sent.is_last)
+        is_end = kind is ContentEnd or (type(sent) is Bdat and sent.is_last)
         following = next_state_of_sender(self._state, kind, reply.code, chunk=LAST if is_end else AT_ONCE)
         if following is None or (following is _DATA and self._dialect is _LMTP and not self._accepted):
             raise unreadable_reply(f"{reply.code} is no reply to {kind.__name__}")

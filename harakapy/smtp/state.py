@@ -219,18 +219,24 @@ TABLE: Final[Mapping[State, Mapping[type, Cell]]] = {
 }
 
 
+# The states of the table as they are looked up: by state, kind and first digit at once.
+_NEXT: Final[Mapping[tuple[State, type, int], State]] = {
+    (state, kind, digit): cell.get(digit, state)
+    for state, row in TABLE.items()
+    for kind, cell in row.items()
+    if not isinstance(cell, Reply)
+    for digit in (2, 3, 4, 5)
+    if digit in cell or digit >= 4
+}
+_CLOSED: Final = State.CLOSED
+
+
 def next_state(state: State, kind: type, code: int) -> State | None:
     """The state after an event of ``kind`` was answered with ``code``; None if that is not possible.
 
     It is not if the code is no reply to such an event, or the event cannot occur in ``state``.
     """
-    if code == 421:
-        return State.CLOSED
-    cell = TABLE[state].get(kind)
-    if cell is None or isinstance(cell, Reply):
-        return None
-    following = cell.get(code // 100)
-    return state if following is None and code >= 400 else following
+    return _CLOSED if code == 421 else _NEXT.get((state, kind, code // 100))
 
 
 _BEHIND_A_REFUSAL: Final[Mapping[tuple[type, int], State]] = {(Data, 3): State.DATA, (Mail, 2): State.MAIL}
@@ -245,9 +251,10 @@ def next_state_of_sender(state: State, sent: type, code: int, *, chunk: int = AT
 
     A BDAT has one reply, to its octets; ``chunk`` is `LAST` if it is the last one.
     """
+    following = next_state(state, sent, code)
+    if (following is not None and sent is not Bdat) or code == 421:
+        return following
     cell = TABLE[state].get(sent)
-    if isinstance(cell, Reply) and code != 421:
+    if isinstance(cell, Reply):
         return _BEHIND_A_REFUSAL.get((sent, code // 100), state if code // 100 != 3 else None)
-    if sent is Bdat and cell is not None and not isinstance(cell, Reply):
-        return next_state(cell[chunk], ChunkEnd, code)
-    return next_state(state, sent, code)
+    return next_state(cell[chunk], ChunkEnd, code) if sent is Bdat and cell is not None else None
