@@ -34,7 +34,7 @@ from harakapy.smtp.parameters import (
     RcptParameters,
 )
 from harakapy.smtp.reply import Reply
-from harakapy.smtp.sasl.strict_base64 import decode_base64
+from harakapy.smtp.strict_base64 import decode_base64
 from harakapy.smtp.verbs import (
     Auth,
     Bdat,

@@ -16,7 +16,7 @@ from msgspec.structs import asdict, replace
 
 from harakapy.smtp.address import UNSAFE_CHARACTERS
 from harakapy.smtp.dsn import decode_xtext, encode_xtext
-from harakapy.smtp.sasl.saslprep import saslprep
+from harakapy.smtp.saslprep import saslprep
 
 __all__ = ["TEMPORARILY_UNAVAILABLE", "UNAVAILABLE", "XCLIENT_ATTRIBUTES", "ClientClaims"]
 

@@ -49,7 +49,7 @@ from harakapy.smtp.sasl import (
     ScramPlusClient,
     XOAuth2Client,
 )
-from harakapy.smtp.sasl.scram_secret import DEFAULT_ITERATIONS
+from harakapy.smtp.scram_secret import DEFAULT_ITERATIONS
 from harakapy.testing import Client, connect, play
 
 from .scene import MESSAGE, Accept, serving, settings

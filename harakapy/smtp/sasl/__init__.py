@@ -15,9 +15,7 @@ from harakapy.smtp.sasl.external import ExternalClient, ExternalServer
 from harakapy.smtp.sasl.mechanisms import MECHANISMS, SaslSession, start_exchange, workable_mechanisms
 from harakapy.smtp.sasl.oauth import OAuthBearerClient, OAuthBearerServer, XOAuth2Client, XOAuth2Server
 from harakapy.smtp.sasl.plain import LoginClient, LoginServer, PlainClient, PlainServer
-from harakapy.smtp.sasl.saslprep import saslprep
 from harakapy.smtp.sasl.scram_client import ChannelBinding, ScramClient, ScramPlusClient
-from harakapy.smtp.sasl.scram_secret import ScramDecoy, ScramSecret
 from harakapy.smtp.sasl.scram_server import ScramPlusServer, ScramServer
 from harakapy.smtp.sasl.wire import (
     MAX_RESPONSE_OCTETS,
@@ -25,6 +23,8 @@ from harakapy.smtp.sasl.wire import (
     decode_response,
     encode_message,
 )
+from harakapy.smtp.saslprep import saslprep
+from harakapy.smtp.scram_secret import ScramDecoy, ScramSecret
 
 __all__ = [
     "MAX_RESPONSE_OCTETS",

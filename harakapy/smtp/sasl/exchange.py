@@ -28,7 +28,7 @@ from msgspec import Struct
 from harakapy.smtp.errors import LocalProtocolError
 from harakapy.smtp.reply import Reply
 from harakapy.smtp.sasl.credentials import Credentials
-from harakapy.smtp.sasl.scram_secret import ScramSecret
+from harakapy.smtp.scram_secret import ScramSecret
 
 __all__ = [
     "Challenge",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from harakapy.smtp.sasl.exchange import Failure, fail
-from harakapy.smtp.sasl.saslprep import saslprep
+from harakapy.smtp.saslprep import saslprep
 
 __all__ = ["MAX_NAME_OCTETS", "MAX_PASSWORD_OCTETS", "decode_name", "decode_password"]
 

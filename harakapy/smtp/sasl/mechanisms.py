@@ -12,8 +12,8 @@ from harakapy.smtp.sasl.exchange import ServerMechanism
 from harakapy.smtp.sasl.external import ExternalServer
 from harakapy.smtp.sasl.oauth import OAuthBearerServer, XOAuth2Server
 from harakapy.smtp.sasl.plain import LoginServer, PlainServer
-from harakapy.smtp.sasl.scram_secret import ScramDecoy
 from harakapy.smtp.sasl.scram_server import ScramPlusServer, ScramServer
+from harakapy.smtp.scram_secret import ScramDecoy
 
 __all__ = ["MECHANISMS", "SaslSession", "start_exchange", "workable_mechanisms"]
 

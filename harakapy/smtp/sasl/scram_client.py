@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from harakapy.smtp.sasl.client import ClientConversation, ClientMechanism, untrusted
-from harakapy.smtp.sasl.saslprep import saslprep
 from harakapy.smtp.sasl.scram_message import (
     ServerFirst,
     escape_name,
     parse_server_final,
     parse_server_first,
 )
-from harakapy.smtp.sasl.scram_secret import client_key, salted_password, server_key
-from harakapy.smtp.sasl.strict_base64 import encode_base64
+from harakapy.smtp.saslprep import saslprep
+from harakapy.smtp.scram_secret import client_key, salted_password, server_key
+from harakapy.smtp.strict_base64 import encode_base64
 
 __all__ = ["MAX_ITERATIONS", "MIN_ITERATIONS", "ChannelBinding", "ScramClient", "ScramPlusClient"]
 

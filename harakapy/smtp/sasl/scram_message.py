@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from harakapy.smtp.sasl.strict_base64 import decode_base64
+from harakapy.smtp.strict_base64 import decode_base64
 
 __all__ = [
     "MAX_NONCE_LENGTH",

@@ -33,8 +33,8 @@ from harakapy.smtp.sasl.scram_message import (
     parse_client_first,
     unescape_name,
 )
-from harakapy.smtp.sasl.scram_secret import ScramDecoy, ScramSecret
-from harakapy.smtp.sasl.strict_base64 import encode_base64
+from harakapy.smtp.scram_secret import ScramDecoy, ScramSecret
+from harakapy.smtp.strict_base64 import encode_base64
 
 __all__ = ["ScramPlusServer", "ScramServer"]
 

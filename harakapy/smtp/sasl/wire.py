@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from harakapy.smtp.sasl.exchange import Failed, Failure
-from harakapy.smtp.sasl.strict_base64 import decode_base64, encode_base64
+from harakapy.smtp.strict_base64 import decode_base64, encode_base64
 
 __all__ = [
     "MAX_RESPONSE_OCTETS",

@@ -10,8 +10,8 @@ from typing import Final, Self
 
 from msgspec import Struct
 
-from harakapy.smtp.sasl.saslprep import saslprep
-from harakapy.smtp.sasl.strict_base64 import decode_base64, encode_base64
+from harakapy.smtp.saslprep import saslprep
+from harakapy.smtp.strict_base64 import decode_base64, encode_base64
 
 __all__ = [
     "DEFAULT_ITERATIONS",
