@@ -11,11 +11,11 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from harakapy.outbound.hop import NextHop
 
@@ -39,10 +39,12 @@ class NoToken(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    text: str = field(repr=False)
+class _Token(Struct, frozen=True):
+    text: str
     expires: float | None = None
+
+    def __repr__(self) -> str:  # without the text
+        return f"{type(self).__name__}(expires={self.expires!r})"
 
 
 class Tokens:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Self
+
+from msgspec import Struct, field
 
 __all__ = ["NO_CAPABILITIES", "Capabilities"]
 
@@ -19,13 +20,12 @@ _LINE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*+)(?:[ =]++(.*+))?")
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)  # RFC 1870 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
+class Capabilities(Struct, frozen=True, kw_only=True):
     """The service extensions of one server; everything is off in what it did not say."""
 
     domain: str = ""
     """The name the server gave itself; ``""`` if it gave none."""
-    raw: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    raw: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Every extension: upper-case keyword to what follows it, ``""`` if nothing does."""
     pipelining: bool = False
     eightbitmime: bool = False
@@ -53,6 +53,9 @@ class Capabilities:
     mt_priority: bool = False
     future_release: int | None = None
     """Seconds it holds a message back at most (RFC 4865 3); None if FUTURERELEASE is not offered."""
+
+    def __hash__(self) -> int:
+        return hash((self.domain, frozenset(self.raw.items())))  # all the others follow from these
 
     @classmethod
     def parse(cls, lines: Sequence[str]) -> Self:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass, field
 from typing import Final, Self
 
 from msgspec import Struct
@@ -31,8 +30,7 @@ MAX_SALT_OCTETS: Final = 64
 """The longest salt: the server's message must fit into one line of a reply."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScramSecret:
+class ScramSecret(Struct, frozen=True):
     """The stored secret of one user. Who steals it can play the server, but not the client.
 
     Raises ValueError if ``salt`` is empty or too long, ``iterations`` not positive, or a key empty.
@@ -40,14 +38,17 @@ class ScramSecret:
 
     salt: bytes
     iterations: int
-    stored_key: bytes = field(repr=False)
-    server_key: bytes = field(repr=False)
+    stored_key: bytes
+    server_key: bytes
 
     def __post_init__(self) -> None:
         if not 0 < len(self.salt) <= MAX_SALT_OCTETS:
             raise ValueError(f"the salt of a SCRAM secret has 1 to {MAX_SALT_OCTETS} octets")
         if self.iterations < 1 or not self.stored_key or len(self.stored_key) != len(self.server_key):
             raise ValueError("a SCRAM secret has at least one iteration and two keys of one length")
+
+    def __repr__(self) -> str:  # without the keys
+        return f"{type(self).__name__}(salt={self.salt!r}, iterations={self.iterations})"
 
     @classmethod
     def derive(

@@ -1,12 +1,11 @@
 """What a PROXY header says, as values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from harakapy.net.stream import SocketAddress
 
@@ -51,8 +50,7 @@ class ProxyTls(Struct, frozen=True):
     is_verified: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyHeader:
+class ProxyHeader(Struct, frozen=True):
     """One PROXY header.
 
     ``source`` is the client, ``destination`` what it called; both are None unless ``command`` is PROXY and
@@ -70,4 +68,4 @@ class ProxyHeader:
     tls: ProxyTls | None = None
     authority: str = ""
     unique_id: bytes = b""
-    tlvs: Mapping[int, bytes] = field(default_factory=lambda: _NO_TLVS, hash=False)
+    tlvs: Mapping[int, bytes] = field(default_factory=lambda: _NO_TLVS)

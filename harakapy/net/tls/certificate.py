@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 __all__ = [
     "Certificate",
@@ -53,8 +54,7 @@ class CertificatePair(NamedTuple):
         return stamp(self.certificate_file), stamp(self.key_file)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Certificate:
+class Certificate(Struct, frozen=True, eq=False):
     """A pair that was read and whose key fits.
 
     ``names`` are the DNS names in it, in lower case, possibly with a leading ``*.``; ``key_type`` is "RSA",
@@ -66,7 +66,7 @@ class Certificate:
     names: tuple[str, ...]
     key_type: str
     not_after: datetime
-    end_point_binding: bytes = field(repr=False)
+    end_point_binding: bytes
 
 
 def stamp(path: Path) -> FileStamp:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import ssl
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from harakapy.net.tls.certificate import Certificate, FileStamp
 
 __all__ = ["Identity", "certificates_by_name", "look_up", "wildcard_of"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Identity:
+class Identity(Struct, frozen=True, eq=False):
     """A context and its certificates, at most one of each key type; a client gets the one that fits it."""
 
     context: ssl.SSLContext
     certificates: tuple[Certificate, ...]
     authorities: FileStamp
     """Of the file of client authorities, as it was when the context was made."""
-    end_point_bindings: tuple[bytes, ...] = field(repr=False)
+    end_point_bindings: tuple[bytes, ...]
     """The data for channel binding, one for each certificate: which of them OpenSSL took it does not tell."""
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from harakapy.net.tls.store import ServerSslObject
 
@@ -31,8 +30,7 @@ class PeerCertificate(Struct, frozen=True):
     subject: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TlsState:
+class TlsState(Struct, frozen=True):
     """A TLS session, for logs, trace fields, plugins and SASL.
 
     ``version`` and ``cipher`` are OpenSSL's names ("TLSv1.3", "TLS_AES_256_GCM_SHA384"), ``bits`` those of
@@ -47,12 +45,22 @@ class TlsState:
     server_name: str = ""
     is_resumed: bool = False
     peer: PeerCertificate | None = None
-    channel_bindings: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict, repr=False, hash=False)
+    channel_bindings: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:  # without the bindings, of which some are for the two ends alone
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._told().items())
+        return f"{type(self).__name__}({shown})"
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._told().values()))
 
     @property
     def is_verified(self) -> bool:
         """Whether the peer showed a certificate that we trust."""
         return self.peer is not None and self.peer.is_verified
+
+    def _told(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name != "channel_bindings"}
 
     @classmethod
     def of(cls, ssl_object: ssl.SSLObject) -> TlsState:
