@@ -66,7 +66,8 @@ if TYPE_CHECKING:
         domain_patterns,
     )
     from harakapy.process import Server
-    from harakapy.queue import MemoryStore, StoreError, StoreFull, StoreUnavailable
+    from harakapy.queue import StoreError, StoreFull, StoreUnavailable
+    from harakapy.queue.memory_store import MemoryStore
     from harakapy.smtp import Address, MailParameters, RcptParameters, Reply
     from harakapy.smtp.sasl import (
         CramMd5Credentials,
@@ -112,7 +113,8 @@ _HOMES = {
             NextHopRoutes NextHopTable NextHopUrls TlsLevel Way domain_patterns
         """,
         "harakapy.process": "Server",
-        "harakapy.queue": "MemoryStore StoreError StoreFull StoreUnavailable",
+        "harakapy.queue": "StoreError StoreFull StoreUnavailable",
+        "harakapy.queue.memory_store": "MemoryStore",
         "harakapy.smtp": "Address MailParameters RcptParameters Reply",
         "harakapy.smtp.sasl": """
             CramMd5Credentials Credentials ExternalCredentials PasswordCredentials ScramCredentials

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from harakapy.smtp.sasl import ScramSecret
+from harakapy.smtp.scram_secret import ScramSecret
 
 try:
     import argon2

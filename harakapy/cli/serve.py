@@ -15,7 +15,6 @@ from harakapy.net import Endpoint, EndpointError
 from harakapy.process import Server
 from harakapy.process.handover import Handover
 from harakapy.process.run import run
-from harakapy.process.supervisor import Supervisor
 
 
 @click.command("serve")
@@ -43,6 +42,8 @@ def command(file: Path | None, addresses: tuple[str, ...]) -> None:
         when_ready = None if path else partial(_introduce, server)
         handover = Handover.received()
         if settings.worker_count > 1 or handover is not None:
+            from harakapy.process.supervisor import Supervisor  # one process does without
+
             check = [sys.executable, "-m", "harakapy", "check", "-c", str(path)] if path else []
             Supervisor(server, load, rehearsal=check, handover=handover, when_ready=when_ready).run()
         else:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from harakapy.hooks.spec import Kind, OnFault, hookspec
 from harakapy.hooks.verdict import Action, Verdict
-from harakapy.smtp.sasl import ScramSecret
+from harakapy.smtp.scram_secret import ScramSecret
 
 if TYPE_CHECKING:
     from harakapy.inbound.connection import Connection

@@ -15,7 +15,6 @@ from harakapy.config import Network
 from harakapy.inbound.terms import Terms
 from harakapy.log import Logger
 from harakapy.net import SocketAddress, SocketStream
-from harakapy.net.proxy_protocol import ProxyHeaderError, ProxyParser
 from harakapy.net.tls import TlsHandshakeError, TlsState, TlsStream, accept_tls
 from harakapy.smtp import ClientClaims
 
@@ -51,6 +50,11 @@ async def look_behind_proxy(arrival: Arrival, log: Logger) -> bool:
     """Take the client's address from the header of a proxy of ours. Whether the client may enter."""
     if not _is_within(arrival.remote, arrival.terms.proxies):
         return True
+    try:
+        from harakapy.net.proxy_protocol import ProxyHeaderError, ProxyParser  # few servers are behind one
+    except (ImportError, OSError) as error:  # for want of file descriptors, as a rule
+        log.error("no PROXY header can be read now", proxy=arrival.remote.host, error=error)
+        return False
     parser = ProxyParser()
     header = None
     try:

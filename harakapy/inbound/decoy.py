@@ -13,8 +13,7 @@ from typing import Self
 
 from msgspec.structs import replace
 
-from harakapy.smtp.sasl import ScramDecoy, ScramSecret
-from harakapy.smtp.scram_secret import MAX_SALT_OCTETS
+from harakapy.smtp.scram_secret import MAX_SALT_OCTETS, ScramDecoy, ScramSecret
 
 KEY_OCTETS = 32
 KEY_FILE = "scram_decoy.key"

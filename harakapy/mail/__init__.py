@@ -4,7 +4,6 @@ from harakapy.mail.content import Content
 from harakapy.mail.domain import is_same_domain, to_ascii, to_unicode
 from harakapy.mail.envelope import Envelope, Recipient
 from harakapy.mail.header import Header, HeaderField
-from harakapy.mail.mailbox import Mailbox
 from harakapy.mail.spool import ContentWriter
 from harakapy.mail.status import EnhancedStatus
 from harakapy.mail.trace import (
@@ -22,7 +21,6 @@ __all__ = [
     "Envelope",
     "Header",
     "HeaderField",
-    "Mailbox",
     "Recipient",
     "date_field",
     "is_same_domain",

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from harakapy.mail.field import HeaderField, check_formatted, field_key, format_field
-from harakapy.mail.mailbox import Mailbox, parse_mailboxes
+
+if TYPE_CHECKING:
+    from harakapy.mail.mailbox import Mailbox
 
 __all__ = ["Header", "HeaderField"]
 
@@ -82,6 +84,8 @@ class Header:
 
         Never fails: what is no mailbox is there with ``address`` None.
         """
+        from harakapy.mail.mailbox import parse_mailboxes  # few servers ask who a message says it is from
+
         return tuple(mailbox for value in self.get_all(name) for mailbox in parse_mailboxes(value))
 
     def add(self, name: str, value: str, *, utf8: bool = False) -> None:

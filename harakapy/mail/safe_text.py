@@ -7,11 +7,13 @@ command. Whatever leaves a header as text went through here, so that what plugin
 from __future__ import annotations
 
 import re
+from typing import Final
 
 __all__ = ["find_unsafe", "neutralise"]
 
-# C0 but the tab, DEL, C1 (0x9b alone starts a terminal escape), line separators, lone surrogates.
-_UNSAFE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# C0 but the tab, DEL, C1 (0x9b alone starts a terminal escape), line separators, lone surrogates. As it takes
+# long, it is compiled with the first text that may have any: most has none.
+_UNSAFE: Final = "[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 
 
 def neutralise(text: str) -> str:
@@ -21,12 +23,12 @@ def neutralise(text: str) -> str:
     """
     if text.isprintable():  # the common case at a tenth of the price
         return text
-    return _UNSAFE.sub(_written_out, text)
+    return re.sub(_UNSAFE, _written_out, text)
 
 
 def find_unsafe(text: str) -> str:
     """The first unsafe character of a text; empty if there is none."""
-    found = None if text.isprintable() else _UNSAFE.search(text)
+    found = None if text.isprintable() else re.search(_UNSAFE, text)
     return found[0] if found else ""
 
 

@@ -5,7 +5,7 @@ from harakapy.outbound.courier import Ending
 from harakapy.outbound.failure import Action, Judgement
 from harakapy.outbound.hmail import Bounce, Deferral, Handover, HMail
 from harakapy.outbound.hop import NextHop, NextHopError, TlsLevel
-from harakapy.outbound.login_check import LoginAnswer, LoginCheck
+from harakapy.outbound.login_answer import LoginAnswer, LoginCheck
 from harakapy.outbound.next_hop_table import (
     DomainPattern,
     NextHopRoutes,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 from msgspec import Struct
 
 from harakapy.mail.status import EnhancedStatus
 from harakapy.smtp import Reply
 
-__all__ = ["Answer", "HostFailed", "Phase"]
+__all__ = ["BAD_TLS", "NO_TLS", "Answer", "HostFailed", "Phase"]
+
+NO_TLS: Final = EnhancedStatus(4, 7, 4)
+"""Security features not supported (RFC 3463 3.8): the host offers no TLS where there must be some."""
+BAD_TLS: Final = EnhancedStatus(4, 7, 5)
+"""Cryptographic failure (RFC 3463 3.8): there is no TLS in common, or a certificate is not good."""
 
 
 class Phase(Enum):

@@ -10,7 +10,7 @@ from harakapy.config import OutboundSettings
 from harakapy.hooks import Action as Verb
 from harakapy.hooks import Hooks
 from harakapy.log import Level, Logger
-from harakapy.mail.report import Action as Reported
+from harakapy.mail.report_text import Action as Reported
 from harakapy.outbound.courier import Ending
 from harakapy.outbound.failure import Action
 from harakapy.outbound.hmail import Bounce, Deferral, Handover, HMail

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from copy import copy
 from datetime import datetime
 from email.message import EmailMessage, Message
-from email.policy import SMTP as SMTP_POLICY
-from email.policy import SMTPUTF8 as SMTPUTF8_POLICY
 from typing import TYPE_CHECKING, TypeAlias
 
 from harakapy.mail import Content
@@ -99,6 +97,8 @@ def content_of(message: Sendable) -> Content:
 
 
 def _octets_of(message: Message) -> bytes:
+    from email import policy  # with its parser of fields: few programs send what Python's email package made
+
     message = copy(message)  # a shallow one, whose list of fields is its own
     for name in ("Bcc", "Resent-Bcc"):
         del message[name]
@@ -107,7 +107,7 @@ def _octets_of(message: Message) -> bytes:
     has_utf8 = any(
         not str(value).isascii() for name, value in message.items() if name.lower() in _ADDRESS_FIELDS
     )
-    return message.as_bytes(policy=SMTPUTF8_POLICY if has_utf8 else SMTP_POLICY)
+    return message.as_bytes(policy=policy.SMTPUTF8 if has_utf8 else policy.SMTP)
 
 
 _ADDRESS_FIELDS = frozenset({"from", "sender", "reply-to", "to", "cc"})

@@ -8,11 +8,9 @@ the one that every user has.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from functools import partial
 from typing import Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from harakapy.mail.status import EnhancedStatus
@@ -20,13 +18,14 @@ from harakapy.outbound.attempt import HostFailed, Phase
 from harakapy.outbound.facilities import Facilities
 from harakapy.outbound.hop import Target
 from harakapy.outbound.login import hold_exchange
+from harakapy.outbound.login_answer import LoginAnswer, LoginCheck
 from harakapy.outbound.opening import open_wire
 from harakapy.outbound.terms import Terms, Timeouts
 from harakapy.outbound.wire import Wire
 from harakapy.smtp import Reply
 from harakapy.smtp.sasl import ClientMechanism, CramMd5Client, LoginClient, PlainClient, ScramClient
 
-__all__ = ["LoginAnswer", "LoginCheck", "check_login"]
+__all__ = ["check_login"]
 
 TIMEOUTS: Final = Timeouts(connect_s=5.0, tls_s=10.0, greeting_s=10.0, command_s=10.0)
 """A person waits for this. Picked: a host that is there answers within a second, but lets wait who fails."""
@@ -38,21 +37,6 @@ _ABOUT_US: Final = frozenset({500, 501, 502, 503, 504, 530, 534, 538})
 _Start = Callable[[str, str], ClientMechanism]
 _READABLE: Final[Mapping[str, _Start]] = {"PLAIN": PlainClient, "LOGIN": LoginClient}
 _PROOFS: Final[Mapping[str, _Start]] = {"SCRAM-SHA-256": ScramClient, "CRAM-MD5": CramMd5Client}
-
-
-class LoginAnswer(Enum):
-    """What the other server says of credentials."""
-
-    ACCEPTED = "accepted"
-    REFUSED = "refused"
-    UNKNOWN = "not known now"
-
-
-class LoginCheck(Struct, frozen=True):
-    """What came of a check; ``text`` says who answered and what, for the log and not for the client."""
-
-    answer: LoginAnswer
-    text: str
 
 
 async def check_login(

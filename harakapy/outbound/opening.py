@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from harakapy.mail.status import NO_ANSWER, EnhancedStatus
 from harakapy.net import SocketStream
 from harakapy.net.tls import TlsHandshakeError, TlsRejectedError
-from harakapy.outbound.attempt import Answer, HostFailed, Phase
+from harakapy.outbound.attempt import BAD_TLS, NO_TLS, Answer, HostFailed, Phase
 from harakapy.outbound.client_tls import ClientTls
 from harakapy.outbound.dialing import CannotConnect, dial
 from harakapy.outbound.facilities import Facilities
@@ -27,12 +27,8 @@ from harakapy.smtp import Ehlo, Helo, RemoteProtocolError, StartTls
 from harakapy.smtp.client import ClientProtocol, Dialect
 from harakapy.smtp.verbs import Lhlo
 
-__all__ = ["BAD_TLS", "NO_TLS", "open_wire"]
+__all__ = ["open_wire"]
 
-NO_TLS: Final = EnhancedStatus(4, 7, 4)
-"""Security features not supported (RFC 3463 3.8): the host offers no TLS where there must be some."""
-BAD_TLS: Final = EnhancedStatus(4, 7, 5)
-"""Cryptographic failure (RFC 3463 3.8): there is no TLS in common, or a certificate is not good."""
 BROKEN_TLS: Final = EnhancedStatus(4, 7, 0)
 """The handshake came to no end, or could not begin, which says nothing about the host's TLS."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 from msgspec import Struct
@@ -21,8 +21,10 @@ from msgspec import Struct
 from harakapy.net import enter_task
 from harakapy.outbound.facilities import Facilities
 from harakapy.outbound.hop import Target
-from harakapy.outbound.session import Session
 from harakapy.outbound.terms import Terms
+
+if TYPE_CHECKING:
+    from harakapy.outbound.session import Session
 
 __all__ = ["Pool"]
 
@@ -88,6 +90,8 @@ class Pool:
         return self._take(target, terms) or await self._open_new(target, terms)
 
     async def _open_new(self, target: Target, terms: Terms) -> Session:
+        from harakapy.outbound.session import Session  # the client side of SMTP: late, or with the first one
+
         place = target.place
         await enter_task()
         self._open[place] += 1

@@ -29,8 +29,7 @@ from msgspec import Struct
 from harakapy.log import Logger
 from harakapy.mail import Content
 from harakapy.mail.envelope import Envelope, Recipient
-from harakapy.mail.report import Action, Fate, Report, compose
-from harakapy.mail.returned import NOTHING, give_back
+from harakapy.mail.report_text import Action, Fate
 from harakapy.mail.status import EXPIRED, EnhancedStatus
 from harakapy.net import enter_task
 from harakapy.outbound.report_limits import ReportLimits
@@ -297,6 +296,9 @@ class Reporter:
 
     def _compose(self, unique: str, plan: _Plan, content: Content | None, now: float) -> bytes:
         """The report; blocking: it may read a large message, and tell of a thousand recipients."""
+        from harakapy.mail.report import Report, compose  # all that writes mail: with the first one, or late
+        from harakapy.mail.returned import NOTHING, give_back
+
         message = plan.message
         is_utf8_allowed = message.params.smtputf8 or plan.to.is_utf8
         returned = NOTHING

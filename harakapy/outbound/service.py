@@ -26,7 +26,7 @@ from harakapy.outbound.enqueue import Mailbox, Sendable, complete, content_of, e
 from harakapy.outbound.given_hops import next_hops
 from harakapy.outbound.hmail import HMail
 from harakapy.outbound.hop import NextHop
-from harakapy.outbound.login_check import LoginAnswer, LoginCheck, check_login
+from harakapy.outbound.login_answer import LoginAnswer, LoginCheck
 from harakapy.outbound.passing_on import Way, pass_on, reserve_s
 from harakapy.outbound.remainder import Remainder
 from harakapy.outbound.report_terms import ReportTerms
@@ -269,6 +269,8 @@ class Outbound:
         only if that says ``auth_without_tls``. Raises ValueError for what is no next hop; StoreFull or
         StoreUnavailable if the sending side cannot work now. The caller sets a deadline.
         """
+        from harakapy.outbound.login_check import check_login  # with all of SASL: few servers ask others
+
         works = await self._working()
         route = await works.router.route("", hops=next_hops(to), now=self._now(), try_dead=True)
         if route.failure is not None:

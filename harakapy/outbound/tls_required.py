@@ -17,9 +17,8 @@ from msgspec.structs import replace
 
 from harakapy.mail.envelope import Envelope
 from harakapy.mail.status import ENCRYPTION_NEEDED, REQUIRETLS_FAILED
-from harakapy.outbound.attempt import Answer, Phase
+from harakapy.outbound.attempt import BAD_TLS, NO_TLS, Answer, Phase
 from harakapy.outbound.hop import Target
-from harakapy.outbound.opening import BAD_TLS, NO_TLS
 
 __all__ = ["for_target", "heed", "lacks_tls", "waived"]
 

@@ -1,4 +1,4 @@
-"""The control socket of a running server: operators' requests in, answers out.
+"""What a running server answers to operators at its control socket: requests in, answers out.
 
 Two things keep strangers out: the socket's mode, and the kernel's word on who is at the other end. The mode
 alone would leave a moment between making the socket and protecting it; and what a directory lets through
@@ -10,24 +10,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import trio
 
 from harakapy.log import Logger
-from harakapy.net import Endpoint, Listener, SocketStream, open_listeners
-from harakapy.net import serve as accept_from
+from harakapy.net import SocketStream
 from harakapy.outbound.steering import Steering
 from harakapy.outbound.steering_request import Operation, Problem, RequestRefused
 from harakapy.outbound.steering_view import masked
-from harakapy.process.control_wire import MAX_REQUEST, decode, encode, reachable
+from harakapy.process.control_wire import MAX_REQUEST, decode, encode
 from harakapy.process.peer import Peer
 
-__all__ = ["Control", "serve"]
+__all__ = ["Control"]
 
 MAX_CLIENTS: Final = 16  # at a time; picked: operators are few, and scripts can wait
 REQUEST_TIMEOUT_S: Final = 30.0  # between two requests: they come from programs. Picked
@@ -40,37 +37,6 @@ _CHANGES: Final = frozenset(
     for each in Operation
     if each not in (Operation.LIST, Operation.SHOW, Operation.STATS, Operation.WAKE)
 )
-
-
-async def serve(
-    path: Path,
-    steering: Steering,
-    log: Logger,
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> NoReturn:
-    """Answer requests at a unix socket until cancelled; then it is removed.
-
-    With ``nursery.start`` this goes on once clients can connect. What is under way when it is cancelled stops
-    between two pages of the queue. Raises ListenError if the socket cannot be made, or another server has it;
-    OSError if its directory is not there.
-    """
-    control = Control(steering, log)
-    with _listening(path) as listener:
-        async with trio.open_nursery() as nursery:
-            task_status.started()
-            await accept_from(listener, control.handle, nursery, log)
-
-
-@contextmanager
-def _listening(path: Path) -> Iterator[Listener]:
-    with reachable(path) as short:
-        (listener,) = open_listeners([Endpoint(path=str(short))])
-        try:
-            short.chmod(0o600)
-            yield listener
-        finally:
-            listener.close()
 
 
 class _ClientGone(Exception):

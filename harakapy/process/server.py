@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import trio
 
@@ -29,15 +29,14 @@ from harakapy.net import (
     Resolver,
     SharedLimits,
     SocketAddress,
+    SocketStream,
     open_listeners,
 )
 from harakapy.net import serve as accept_from
 from harakapy.net.acceptor import ACCEPTS_AT_ONCE
 from harakapy.outbound import SMTP_PORT, Outbound
-from harakapy.outbound.steered import SteeredWorks
-from harakapy.outbound.steering import Steering
 from harakapy.process.certificates import open_certificates
-from harakapy.process.control import serve as serve_control
+from harakapy.process.control_socket import serve as serve_control
 from harakapy.process.control_wire import control_path
 from harakapy.process.intake import Intake
 from harakapy.process.intake_socket import INTAKE, group_of, open_intake
@@ -48,7 +47,10 @@ from harakapy.process.privileges import drop_privileges, identity_of
 from harakapy.process.queueing import open_queue
 from harakapy.queue import Store
 
-RESTART_KEYS = re.compile(
+if TYPE_CHECKING:
+    from harakapy.process.control import Control
+
+RESTART_KEYS = (  # compiled when settings are read anew
     r"(listen|tls|plugins|workers|reuseport|user|group|state_dir|dns|queue|send|outbound\.(tls_ca|dead_host_time)|"
     r"smtp\.(hook_timeout|spool_dir)|log\.(file|format|timestamps))\b"
 )
@@ -128,6 +130,7 @@ class Server:
             )
         self._intake = Intake(self.outbound, lambda: self.settings, self.log)
         self._service: Service | None = None
+        self._control: Control | None = None
         self._stop = trio.Event()
         self._linger_s = 0.0
 
@@ -362,11 +365,27 @@ class Server:
 
     async def _listen_to_operators(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Let the queue be steered while it is worked off."""
-        steering = Steering(
-            await self.outbound.open(), self.outbound.now, SteeredWorks(lambda: self.outbound.works)
-        )
+        await self.outbound.open()
         path = control_path(self.settings.state_dir)
-        await serve_control(path, steering, self.log, task_status=task_status)
+        await serve_control(path, self._answer_operator, self.log, task_status=task_status)
+
+    async def _answer_operator(self, stream: SocketStream) -> None:
+        store = await self.outbound.open()
+        try:
+            control = self._control = self._control or self._make_control(store)
+        except (ImportError, OSError) as error:  # for want of file descriptors, as a rule
+            self.log.error("the queue cannot be steered now", error=error)
+            stream.close()
+        else:
+            await control.handle(stream)
+
+    def _make_control(self, store: Store) -> Control:
+        from harakapy.outbound.steered import SteeredWorks  # all that steers: when somebody does, or late
+        from harakapy.outbound.steering import Steering
+        from harakapy.process.control import Control
+
+        steered = SteeredWorks(lambda: self.outbound.works)
+        return Control(Steering(store, self.outbound.now, steered), self.log)
 
     async def _open_store(self) -> Store:
         """The queue; called once at most. Raises StoreUnavailable or StoreFull."""
@@ -438,7 +457,7 @@ class Server:
 
     def _keys_for_a_restart(self, settings: Settings) -> list[str]:
         """The settings that differ from those in force and will only be looked at when the server starts."""
-        keys = [key for key in changed_keys(self.settings, settings) if RESTART_KEYS.match(key)]
+        keys = [key for key in changed_keys(self.settings, settings) if re.match(RESTART_KEYS, key)]
         for loaded in self.plugins:
             old, new = self.settings.plugin_table(loaded.name), settings.plugin_table(loaded.name)
             for key in ("hook_timeout", "on_error"):

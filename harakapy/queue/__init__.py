@@ -21,7 +21,6 @@ from harakapy.queue.errors import (
     StoreUnavailable,
 )
 from harakapy.queue.files import FileSystem, Floor, FreeSpace
-from harakapy.queue.memory_store import MemoryStore
 from harakapy.queue.message import QueuedMessage, durable_notes
 from harakapy.queue.outcome import Deferred, Delivered, Failed, Outcome, Settlement
 from harakapy.queue.selection import Count, Selection
@@ -47,7 +46,6 @@ __all__ = [
     "FreeSpace",
     "Lease",
     "LeaseLost",
-    "MemoryStore",
     "MessageNotFound",
     "Outcome",
     "Page",

@@ -20,9 +20,11 @@ from harakapy.cli.queue.text import BLOCK, Listing
 from harakapy.log import silent_logger
 from harakapy.outbound.steering import Deliverer, Steering
 from harakapy.outbound.steering_request import SteeringRequest
-from harakapy.process import control
+from harakapy.process import control_socket
+from harakapy.process.control import Control
 from harakapy.process.control_wire import control_path
-from harakapy.queue import Deferred, MemoryStore, Selection, SqliteStore, Store
+from harakapy.queue import Deferred, Selection, SqliteStore, Store
+from harakapy.queue.memory_store import MemoryStore
 from tests.queue.samples import LATER, MINE, NOW, claim_all, message, put
 
 Fill = Callable[[Store], Any]
@@ -92,7 +94,8 @@ def running(file: Path) -> Iterator[tuple[Path, Ear]]:
         await three(store)
         async with trio.open_nursery() as nursery:
             path = control_path(file.parent / "state")
-            await nursery.start(control.serve, path, Steering(store, lambda: NOW, ear), silent_logger())
+            control = Control(Steering(store, lambda: NOW, ear), silent_logger())
+            await nursery.start(control_socket.serve, path, control.handle, silent_logger())
             tokens.append(trio.lowlevel.current_trio_token())
             is_up.set()
             await ends.wait()

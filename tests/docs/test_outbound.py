@@ -20,7 +20,8 @@ from harakapy.net import SocketAddress
 from harakapy.outbound.attempt import Answer, Phase
 from harakapy.outbound.concurrency import Feedback
 from harakapy.outbound.failure import RULES, Action, judge, rule_for
-from harakapy.queue import MemoryStore, State
+from harakapy.queue import State
+from harakapy.queue.memory_store import MemoryStore
 from harakapy.smtp import Address, Reply
 from harakapy.testing import FakeDns, connect
 from tests.docs.pages import ROOT, blocks_of

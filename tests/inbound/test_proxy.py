@@ -1,5 +1,6 @@
 """Clients behind proxies: whose word is taken for where they are."""
 
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -113,3 +114,19 @@ async def test_limits_hold_for_the_client_not_the_proxy(tmp_path: Path) -> None:
         await second.send_all(encode_v1(BEHIND))
         await play("S: 421 4.7.0 Too many connections from your address*", Client(second))
         await play("S: 220 *", other)
+
+
+async def test_a_header_that_cannot_be_read_now_costs_one_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What reads them is imported with the first one, which fails where there are no file descriptors."""
+    where = Where()
+    async with serving(tmp_path, where, listen=proxied("127.0.0.1")) as server:
+        with monkeypatch.context() as lacking:
+            lacking.setitem(sys.modules, "harakapy.net.proxy_protocol", None)
+            async with await calling(server) as stream:
+                assert await stream.receive_some() == b""
+        async with await calling(server) as stream:
+            await stream.send_all(encode_v1(BEHIND))
+            await play("S: 220 *", Client(stream))
+    assert len(where.seen) == 1

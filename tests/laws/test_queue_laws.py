@@ -28,7 +28,6 @@ from harakapy.queue import (
     Diagnostic,
     Failed,
     Lease,
-    MemoryStore,
     Outcome,
     QueuedMessage,
     Selection,
@@ -39,6 +38,7 @@ from harakapy.queue import (
     StoreError,
     deliveries_to,
 )
+from harakapy.queue.memory_store import MemoryStore
 from harakapy.queue.sqlite_rows import delivery_row, message_row, read_delivery, read_message
 from harakapy.smtp.address import NULL_PATH, Address
 from harakapy.smtp.parameters import (

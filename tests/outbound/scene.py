@@ -13,7 +13,8 @@ import trio
 from harakapy import OK, Address, Connection, Plugin, Reply, Server, Settings, Verdict, hookimpl
 from harakapy.log import silent_logger
 from harakapy.outbound import Bounce, Deferral, Handover, HMail
-from harakapy.queue import MemoryStore, Selection, Store
+from harakapy.queue import Selection, Store
+from harakapy.queue.memory_store import MemoryStore
 
 EPOCH = 1_800_000_000.0
 NOWHERE = "lmtp:///nonexistent/socket"

@@ -18,7 +18,8 @@ from harakapy.outbound.attempt import Answer, Phase
 from harakapy.outbound.courier import Courier, Ending, Source
 from harakapy.outbound.failure import judge
 from harakapy.outbound.route import Route
-from harakapy.queue import ContentUnreadable, MemoryStore, Selection, StoreUnavailable
+from harakapy.queue import ContentUnreadable, Selection, StoreUnavailable
+from harakapy.queue.memory_store import MemoryStore
 from tests.outbound.scene import MESSAGE, NOWHERE, Mailbox, Relaying, is_worked_off, receiving, sending
 from tests.queue.samples import NOW, put
 

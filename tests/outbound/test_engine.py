@@ -20,7 +20,8 @@ from harakapy.outbound.failure import judge
 from harakapy.outbound.route import Route
 from harakapy.outbound.turn import ScheduleLimits
 from harakapy.outbound.works import MAX_CALLS, calls_within
-from harakapy.queue import MemoryStore, Selection
+from harakapy.queue import Selection
+from harakapy.queue.memory_store import MemoryStore
 from tests.outbound.scene import MESSAGE, NOWHERE, Mailbox, Relaying, receiving, sending, wall_clock
 
 

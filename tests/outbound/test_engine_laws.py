@@ -26,7 +26,8 @@ from harakapy.outbound.courier import Courier, Ending, Source
 from harakapy.outbound.failure import Action, judge
 from harakapy.outbound.hop import NextHop, Target
 from harakapy.outbound.route import Route
-from harakapy.queue import MemoryStore, Selection, Store, StoreError, StoreFull, StoreUnavailable
+from harakapy.queue import Selection, Store, StoreError, StoreFull, StoreUnavailable
+from harakapy.queue.memory_store import MemoryStore
 from harakapy.smtp import Reply
 from tests.outbound.scene import EPOCH, MESSAGE
 

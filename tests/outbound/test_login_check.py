@@ -9,7 +9,8 @@ import trustme
 from harakapy.net.tls import CertificateStore
 from harakapy.outbound.client_tls import ClientTls
 from harakapy.outbound.hop import Target, TlsLevel
-from harakapy.outbound.login_check import LoginAnswer, LoginCheck, check_login
+from harakapy.outbound.login_answer import LoginAnswer, LoginCheck
+from harakapy.outbound.login_check import check_login
 from harakapy.outbound.terms import Terms
 
 from .hosts import NAME, Host, facilities, playing

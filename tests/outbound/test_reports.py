@@ -23,7 +23,6 @@ from harakapy.queue import (
     Diagnostic,
     Failed,
     Lease,
-    MemoryStore,
     QueuedMessage,
     Selection,
     Settlement,
@@ -32,6 +31,7 @@ from harakapy.queue import (
     StoreFull,
     deliveries_to,
 )
+from harakapy.queue.memory_store import MemoryStore
 from harakapy.smtp.address import NULL_PATH, Address
 from harakapy.smtp.parameters import MailParameters, Notify, RcptParameters, Ret
 from tests.queue.samples import LARGE, LATER, NEVER, NOW, OK, SMALL

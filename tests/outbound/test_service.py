@@ -17,7 +17,8 @@ from harakapy.log import silent_logger
 from harakapy.mail import Content
 from harakapy.net import Resolver
 from harakapy.outbound import Outbound
-from harakapy.queue import MemoryStore, Selection, Store, StoreUnavailable
+from harakapy.queue import Selection, Store, StoreUnavailable
+from harakapy.queue.memory_store import MemoryStore
 from tests.outbound.hosts import envelope
 from tests.outbound.scene import MESSAGE, Mailbox, receiving, wall_clock
 

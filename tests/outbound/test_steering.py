@@ -22,11 +22,11 @@ from harakapy.queue import (
     Deferred,
     DeliveryRequest,
     Failed,
-    MemoryStore,
     Selection,
     SqliteStore,
     Store,
 )
+from harakapy.queue.memory_store import MemoryStore
 from tests.queue.samples import LATER, MINE, NEVER, NOW, claim_all, message, put
 
 CHANGES = ("hold", "release", "remove", "bounce", "reroute")

@@ -10,7 +10,8 @@ import pytest
 from harakapy import ConfigError
 from harakapy.config import validate_plugin
 from harakapy.plugins.queue_deliver import QueueDeliver, QueueDeliverConfig
-from harakapy.queue import MemoryStore, StoreError, StoreFull, StoreUnavailable
+from harakapy.queue import StoreError, StoreFull, StoreUnavailable
+from harakapy.queue.memory_store import MemoryStore
 from tests.outbound.scene import MESSAGE, Mailbox, is_worked_off, receiving
 
 from .forwarding import SENDER, passing

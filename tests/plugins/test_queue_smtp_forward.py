@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from harakapy import DENY, DENYSOFT, ConfigError, Connection, NextHop, Plugin, Verdict, Way, hookimpl
 from harakapy.config import validate_plugin
 from harakapy.plugins.queue_smtp_forward import QueueSmtpForward, QueueSmtpForwardConfig
-from harakapy.queue import DeliveryKey, MemoryStore, StoreFull, StoreUnavailable
+from harakapy.queue import DeliveryKey, StoreFull, StoreUnavailable
+from harakapy.queue.memory_store import MemoryStore
 from tests.outbound.hosts import playing
 from tests.outbound.scene import MESSAGE, Mailbox, is_worked_off, receiving, wall_clock
 

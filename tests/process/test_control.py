@@ -31,10 +31,12 @@ from harakapy.log import (
 from harakapy.net import ListenError
 from harakapy.outbound.steering import Steering
 from harakapy.outbound.steering_request import RequestRefused
-from harakapy.process import control
+from harakapy.process import control_socket
+from harakapy.process.control import MAX_CLIENTS, REQUEST_TIMEOUT_S, SEND_TIMEOUT_S, Control
 from harakapy.process.control_client import ControlClient, ControlLost, ServerNotRunning
 from harakapy.process.control_wire import MAX_REQUEST, control_path, encode, reachable
-from harakapy.queue import MemoryStore, State, Store
+from harakapy.queue import State, Store
+from harakapy.queue.memory_store import MemoryStore
 from tests.queue.samples import NOW, put
 
 STATS = {"do": "stats"}
@@ -66,7 +68,9 @@ def folder() -> Iterator[Path]:
 @asynccontextmanager
 async def serving(path: Path, store: Store, log: Logger | None = None) -> AsyncIterator[None]:
     async with trio.open_nursery() as nursery:
-        await nursery.start(control.serve, path, Steering(store, lambda: NOW), log or silent_logger())
+        log = log or silent_logger()
+        control = Control(Steering(store, lambda: NOW), log)
+        await nursery.start(control_socket.serve, path, control.handle, log)
         yield
         nursery.cancel_scope.cancel()
 
@@ -128,7 +132,7 @@ async def test_a_second_server_is_told_that_there_is_one(folder: Path) -> None:
     path = control_path(folder)
     async with serving(path, MemoryStore()):
         with pytest.raises(ListenError, match="another program"):
-            await control.serve(path, Steering(MemoryStore(), lambda: NOW), silent_logger())
+            await control_socket.serve(path, trio.aclose_forcefully, silent_logger())
         async with await connect(path) as stream:
             assert "done" in (await answers(stream, encode(STATS)))[0]
 
@@ -171,7 +175,7 @@ async def test_the_kernel_tells_who_is_a_stranger_even_if_the_mode_lets_one_in(f
 
 
 def test_the_owner_and_root_are_no_strangers() -> None:
-    guard = control.Control(Steering(MemoryStore(), lambda: NOW), silent_logger())
+    guard = Control(Steering(MemoryStore(), lambda: NOW), silent_logger())
     assert guard.is_allowed(os.geteuid())
     assert guard.is_allowed(0)
     assert not guard.is_allowed(os.geteuid() + 1)
@@ -202,7 +206,7 @@ async def test_a_client_that_says_nothing_is_let_go(folder: Path, autojump_clock
     path = control_path(folder)
     async with serving(path, MemoryStore()), await connect(path) as stream:
         assert await stream.receive_some() == b""
-        assert trio.current_time() == pytest.approx(control.REQUEST_TIMEOUT_S, abs=1)
+        assert trio.current_time() == pytest.approx(REQUEST_TIMEOUT_S, abs=1)
 
 
 async def test_a_client_that_does_not_read_is_let_go_and_holds_nobody_up(
@@ -214,7 +218,7 @@ async def test_a_client_that_does_not_read_is_let_go_and_holds_nobody_up(
     async with serving(path, store), await connect(path) as deaf, await connect(path) as other:
         await deaf.send_all(encode({"do": "list"}))
         assert "done" in (await answers(other, encode(STATS)))[0]
-        await trio.sleep(control.SEND_TIMEOUT_S + 1)
+        await trio.sleep(SEND_TIMEOUT_S + 1)
         received = b""
         while block := await deaf.receive_some():
             received += block
@@ -224,7 +228,7 @@ async def test_a_client_that_does_not_read_is_let_go_and_holds_nobody_up(
 async def test_too_many_clients_are_told_to_come_again(folder: Path) -> None:
     path = control_path(folder)
     async with serving(path, MemoryStore()), trio.open_nursery() as nursery:
-        streams = [await connect(path) for _ in range(control.MAX_CLIENTS)]
+        streams = [await connect(path) for _ in range(MAX_CLIENTS)]
         for stream in streams:
             assert "done" in (await answers(stream, encode(STATS)))[0]
         async with await connect(path) as late:

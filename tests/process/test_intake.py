@@ -22,7 +22,8 @@ from harakapy.process.control_wire import encode
 from harakapy.process.intake import own_address
 from harakapy.process.intake_client import IntakeClient, IntakeLost
 from harakapy.process.intake_wire import MAX_LINE, IntakeProblem, IntakeRefused, Submission
-from harakapy.queue import MemoryStore, Selection, StoreFull
+from harakapy.queue import Selection, StoreFull
+from harakapy.queue.memory_store import MemoryStore
 from harakapy.smtp import Address
 
 MESSAGE = b"Subject: hello\r\n\r\nbody\r\n"

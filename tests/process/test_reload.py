@@ -8,7 +8,7 @@ import pytest
 from harakapy import DENY, ConfigError, Plugin, PluginConfig, Server, Verdict, hookimpl
 from harakapy.config import load
 from harakapy.log import Logger, StreamTarget, open_logger, silent_logger
-from harakapy.queue import MemoryStore
+from harakapy.queue.memory_store import MemoryStore
 from harakapy.testing import connect, play
 from tests.outbound.scene import Mailbox, receiving
 

@@ -1,6 +1,7 @@
 """A server as part of a program: sockets, streams in memory, and nothing that two of them share."""
 
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import trio
 from harakapy import DENY, OK, ConfigError, Plugin, PluginConfig, Server, Settings, Verdict, hookimpl
 from harakapy.log import StreamTarget, open_logger, silent_logger
 from harakapy.process import StartRefused
+from harakapy.process.control_client import ControlClient, ControlLost
+from harakapy.process.control_wire import control_path
+from harakapy.queue.memory_store import MemoryStore
 from harakapy.testing import Client, connect
 
 
@@ -216,3 +220,22 @@ async def test_the_line_of_a_message_names_sender_and_recipients(tmp_path: Path)
         await client.hand_over("a@b.test", ["c@d.test", '"e f"@g.test'], b"Subject: x\r\n\r\n")
     [line] = [line for line in written.getvalue().decode().splitlines() if "] message " in line]
     assert ' status=accepted sender=<a@b.test> recipients=2 to="c@d.test,\\"e f\\"@g.test" octets=14 ' in line
+
+
+async def test_an_operator_who_cannot_be_answered_now_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What answers is imported with the first operator, which fails where there are no file descriptors."""
+
+    def ask() -> dict[str, Any]:
+        with ControlClient.connect(control_path(tmp_path)) as client:
+            return client.execute({"do": "stats"}, lambda part: None)
+
+    server = Server(settings(tmp_path), log=silent_logger(), store=MemoryStore())
+    server.owns_state = True
+    async with server.running():
+        with monkeypatch.context() as lacking:
+            lacking.setitem(sys.modules, "harakapy.process.control", None)
+            with pytest.raises(ControlLost):
+                await trio.to_thread.run_sync(ask)
+        assert (await trio.to_thread.run_sync(ask))["messages"] == 0

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harakapy.queue import MemoryStore
+from harakapy.queue.memory_store import MemoryStore
 
 from .conformance import StoreConformance
 
