@@ -16,12 +16,12 @@ MAX_PORT = 65535
 # sun_path is 108 octets on Linux and 104 on the BSDs, with the closing NUL; the smaller one travels.
 MAX_UNIX_PATH_OCTETS = 103
 # RFC 1123 2.1 names, and the underscore that internal names are known to have.
-HOST_NAME = re.compile(
-    r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*", re.I
+HOST_NAME = (  # not compiled before there is one to check, which is slow
+    r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
 )
 # systemd.socket(5), FileDescriptorName=
-SOCKET_NAME = re.compile(r"[!-9;-~]{1,255}")
-DESCRIPTOR = re.compile(r"[0-9]{1,6}")
+SOCKET_NAME = r"[!-9;-~]{1,255}"
+DESCRIPTOR = r"[0-9]{1,6}"
 ALLOWED = (
     '"127.0.0.1:25", "[::]:25", "localhost:2525" (port 0: any free port), "unix:/path/to/socket", '
     '"systemd:NAME" or "fd:3"'
@@ -90,7 +90,7 @@ def _parse_path(text: str) -> str:
 
 def _parse_inherited(text: str) -> str:
     kind, _, name = text.partition(":")
-    if not (SOCKET_NAME if kind == "systemd" else DESCRIPTOR).fullmatch(name):
+    if not re.fullmatch(SOCKET_NAME if kind == "systemd" else DESCRIPTOR, name):
         raise EndpointError(text, "names no socket that is open already")
     return f"{kind}:{int(name)}" if kind == "fd" else text
 
@@ -109,7 +109,7 @@ def _parse_host(text: str, host: str) -> str:
         raise EndpointError(text, "has an IPv6 address without brackets")
     if re.fullmatch(r"[0-9.]+", host):
         return _parse_address(text, host, ipaddress.IPv4Address)
-    if not HOST_NAME.fullmatch(host):
+    if not re.fullmatch(HOST_NAME, host, re.IGNORECASE):
         raise EndpointError(text, "has no valid host before the port")
     return host.lower()
 

@@ -37,8 +37,7 @@ _HEXCHAR = re.compile(rb"\+(..)")
 _NOT_XCHAR = re.compile(rb"[^!-*,-<>-~]")
 
 _EMBEDDED_CHARACTER = r"\\x\{(10[0-9A-Fa-f]{4}|[0-9A-Fa-f]{1,5})\}"  # RFC 6533 3
-_EMBEDDED = re.compile(_EMBEDDED_CHARACTER)
-_UTF8_ADDRESS = re.compile(rf"(?>(?:[^\x00- +=\\\x7f]|{_EMBEDDED_CHARACTER})*)")
+_UTF8_ADDRESS = rf"(?>(?:[^\x00- +=\\\x7f]|{_EMBEDDED_CHARACTER})*)"  # rare, and slow to compile
 _NOT_QCHAR = re.compile(r"[^!-*,-<>-\[\]-~]")
 
 _ATOM = re.compile(r"[a-z0-9!#$%&'*+\-/?^_`{|}~]++")
@@ -88,9 +87,9 @@ class OriginalRecipient(Struct, frozen=True):
             raise ValueError("the address type is malformed")
         if addr_type.lower() != "utf-8":
             return cls(addr_type.lower(), decode_xtext(address))
-        if not _UTF8_ADDRESS.fullmatch(address):
+        if not re.fullmatch(_UTF8_ADDRESS, address):
             raise ValueError("the address is malformed")
-        return cls("utf-8", _EMBEDDED.sub(lambda found: chr(int(found[1], 16)), address))
+        return cls("utf-8", re.sub(_EMBEDDED_CHARACTER, lambda found: chr(int(found[1], 16)), address))
 
     def __str__(self) -> str:
         if self.addr_type != "utf-8":
