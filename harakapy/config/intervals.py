@@ -7,9 +7,9 @@ from itertools import groupby
 from typing import Annotated
 
 from msgspec import Struct
-from pydantic import BeforeValidator, PlainValidator
+from pydantic import BeforeValidator
 
-from harakapy.config.quantity import Kind, format_duration, parse_duration
+from harakapy.config.quantity import Kind, Parsed, format_duration, parse_duration
 
 __all__ = ["Intervals", "Rate", "RateSetting", "format_intervals", "parse_intervals", "parse_rate"]
 
@@ -98,5 +98,5 @@ Intervals = Annotated[
 ]
 """Seconds for each of a series of intervals, written as `"5m*2, 10m, 1h"`."""
 
-RateSetting = Annotated[Rate, PlainValidator(parse_rate), Kind("rate", str)]
+RateSetting = Annotated[Rate, Parsed(parse_rate), Kind("rate", str)]
 """A `Rate`, written as `"100/1m"`."""

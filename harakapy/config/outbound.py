@@ -15,7 +15,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    PlainValidator,
     SecretStr,
     ValidationInfo,
     model_validator,
@@ -23,7 +22,7 @@ from pydantic import (
 
 from harakapy.config.intervals import Intervals, RateSetting
 from harakapy.config.place import HostName, OptionalConfigPath, parse_host_name
-from harakapy.config.quantity import KIB, MIB, Count, Duration, Kind, Size
+from harakapy.config.quantity import KIB, MIB, Count, Duration, Kind, Parsed, Size
 from harakapy.config.sections import Line, PlainPath
 from harakapy.config.validate import Section, part
 
@@ -93,13 +92,13 @@ NextHopUrl = Annotated[SecretStr, AfterValidator(_checked_next_hop), Kind("next 
 NextHopUrls = Annotated[
     tuple[NextHopUrl, ...], BeforeValidator(_listed), Kind("next hop, or list of next hops")
 ]
-DomainPattern = Annotated[str, PlainValidator(_parse_pattern), Kind("domain")]
+DomainPattern = Annotated[str, Parsed(_parse_pattern), Kind("domain")]
 DomainPatterns = Annotated[tuple[DomainPattern, ...], AfterValidator(_at_least_one)]
 BindAddresses = Annotated[
-    tuple[Annotated[str, PlainValidator(_parse_address), Kind("IP address")], ...],
+    tuple[Annotated[str, Parsed(_parse_address), Kind("IP address")], ...],
     AfterValidator(_one_of_each_version),
 ]
-Mailbox = Annotated[str, PlainValidator(_parse_mailbox), Kind("mail address")]
+Mailbox = Annotated[str, Parsed(_parse_mailbox), Kind("mail address")]
 TlsWord = Literal["none", "may", "encrypt", "verify"]
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo
 
-from harakapy.config.quantity import Kind
+from harakapy.config.quantity import Kind, Parsed
 
 __all__ = [
     "ConfigPath",
@@ -115,13 +115,13 @@ OptionalConfigPath = Annotated[Path, AfterValidator(beside_configuration), Kind(
 StatePath = Annotated[Path, AfterValidator(below_state), Field(validate_default=True), Kind("path", str)]
 """For plugins: the path of something that the server writes; relative ones begin at `state_dir`."""
 
-HostName = Annotated[str, PlainValidator(parse_host_name), Kind("host name")]
+HostName = Annotated[str, Parsed(parse_host_name), Kind("host name")]
 """A domain name or an address literal."""
 
-Network = Annotated[IPNetwork, PlainValidator(parse_network), Kind("network", str)]
+Network = Annotated[IPNetwork, Parsed(parse_network), Kind("network", str)]
 """An `ipaddress` network; one address is a network too."""
 
-NameServer = Annotated[str, PlainValidator(parse_name_server), Kind("address")]
+NameServer = Annotated[str, Parsed(parse_name_server), Kind("address")]
 """The address of a DNS server, perhaps with a port."""
 
 
