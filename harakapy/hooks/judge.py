@@ -16,13 +16,14 @@ from msgspec.structs import replace
 
 from harakapy.hooks.chain import Chain, Link, OnError
 from harakapy.hooks.spec import Kind, OnFault
-from harakapy.hooks.verdict import CONT, OK, Action, Verdict
+from harakapy.hooks.verdict import CONT, DENIALS, OK, Action, Verdict
 
 if TYPE_CHECKING:
     from harakapy.log import Logger
 
 # A member of an Enum takes 70 ns to look up in Python 3.11, a name of the module 7.
-_DELAY, _HOOK_NEXT, _FIND = Action.DELAY, Action.HOOK_NEXT, Kind.FIND
+_DELAY, _FIND = Action.DELAY, Kind.FIND
+_WITH_VALUE = frozenset({Action.DELAY, Action.HOOK_NEXT})
 
 FAULT = Verdict(Action.DENYSOFT, "4.3.0 Temporary failure, try again later", code=451)
 """What a client reads when a plugin failed: nothing of the failure."""
@@ -68,13 +69,14 @@ class Judge:
         """The verdict that an answer other than None stands for, with the name of who denies."""
         spec, found = chain.spec, answer
         if isinstance(answer, Verdict):
-            if answer.action is CONT.action:
+            action = answer.action
+            if action is CONT.action:
                 return CONT
-            if answer.action not in spec.accepts or _lacks_its_value(answer):
+            if action not in spec.accepts or (action in _WITH_VALUE and _lacks_its_value(answer)):
                 return self._illegal(chain, link, args, answer)
-            if answer.is_denial:
+            if action in DENIALS:
                 return replace(answer, plugin=answer.plugin or link.plugin)
-            if spec.kind is not _FIND or answer.action is not OK.action:
+            if spec.kind is not _FIND or action is not OK.action:
                 return answer
             found = answer.text if answer.value is None else answer.value
         if isinstance(found, spec.finds) and found != "" and not inspect.iscoroutine(found):
@@ -140,9 +142,10 @@ class Judge:
 
 
 def _lacks_its_value(verdict: Verdict) -> bool:
+    """Whether nothing is said of how long to wait, or of which hook comes next."""
     if verdict.action is _DELAY:
         return not isinstance(verdict.value, (int, float))
-    return verdict.action is _HOOK_NEXT and not (verdict.value or verdict.text)
+    return not (verdict.value or verdict.text)
 
 
 def _allowed(chain: Chain) -> list[str]:

@@ -175,7 +175,8 @@ class Conversation:
                 until = self._deadline.after(self.terms.command_timeout_s)
             else:
                 self._deadline.at = until
-            self.connection.pipelining = protocol.pipelined
+            if protocol.pipelined:
+                self.connection.pipelining = True
             if protocol.pending_octets:
                 await self.stream.send_all(protocol.data_to_send())
             self._is_waiting = True

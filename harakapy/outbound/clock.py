@@ -39,8 +39,10 @@ class SteadyClock:
         if self._steady is None:  # as trio.current_time, by two functions less
             self._steady = trio.lowlevel.current_clock().current_time
         wall, steady = self._wall(), self._steady()
-        if self._offset is None or abs(wall - steady - self._offset) <= TOLERANCE_S:
-            self._offset = wall - steady
+        offset = wall - steady
+        if self._offset is None or -TOLERANCE_S <= offset - self._offset <= TOLERANCE_S:  # nearly always
+            self._offset = offset
+            return wall
         return steady + self._offset
 
     def jump(self) -> float:
