@@ -64,5 +64,6 @@ class SteadyClock:
 
     def request_up_to_date(self, request: DeliveryRequest, moved_s: float) -> DeliveryRequest:
         """The same for a request."""
-        message = self.up_to_date(request.message, moved_s)
-        return request if message is request.message else DeliveryRequest(message, request.deliveries)
+        if self.moved_s == moved_s:  # nearly always
+            return request
+        return DeliveryRequest(self.up_to_date(request.message, moved_s), request.deliveries)

@@ -255,15 +255,19 @@ class Engine:
             )
         scope.shield = False
         now = self._time()
-        until = now + attempted.dead_until - self._now()
+        until = now + attempted.dead_until - self._now() if attempted.dead_until else 0.0
         is_blocked = self.schedule.finished(start, attempted.feedback, now, until=until)
-        destination = start.destination
         if is_blocked:
             await self._give_back(self.schedule.withdraw_beside(start, now))
-        elif destination in self._has_more and self.schedule.is_running_low(destination, now):
+        elif self._has_more:
+            self._ask_for_more(start.destination, now)
+        self._ended.set()
+
+    def _ask_for_more(self, destination: str, now: float) -> None:
+        """Have the store looked at if it has more for a destination, and little of that is in hand."""
+        if destination in self._has_more and self.schedule.is_running_low(destination, now):
             self._has_more.discard(destination)
             self._woken.set()
-        self._ended.set()
 
     def _heed_route(self, start: Start) -> None:
         """The hosts are known, and with them the site that this delivery is for."""
