@@ -57,7 +57,8 @@ def children(pid: int) -> list[int]:
     with suppress(FileNotFoundError):
         for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             with suppress(FileNotFoundError, ProcessLookupError):  # it has just gone
-                if "\nState:\tZ" not in Path(f"/proc/{each}/status").read_text():
+                status = Path(f"/proc/{each}/status").read_text()
+                if "\nState:\tZ" not in status and "\nState:\tX" not in status:  # is being reaped
                     living.append(int(each))
     return living
 
