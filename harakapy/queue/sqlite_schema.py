@@ -99,8 +99,6 @@ def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
         if is_empty(connection):
-            # Nothing is in it that a crash could take: what makes it a database is synced with its tables.
-            connection.execute("PRAGMA synchronous = OFF")
             # Cannot be set later: lets pages of deleted content be given back to the system.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
