@@ -16,7 +16,7 @@ import trio.testing
 
 import harakapy
 from harakapy.process import late
-from harakapy.process.late import AT_THE_DOOR_S, LATE
+from harakapy.process.late import LATE
 
 CONFIGURATION = """\
 plugins = ["rcpt_to_in_host_list", "queue_maildir"]
@@ -140,15 +140,18 @@ async def test_what_cannot_be_imported_late_is_left_to_who_needs_it(monkeypatch:
 
 
 async def test_an_import_under_way_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = []
+    begun = trio.Event()
+    done: list[str] = []
 
     def slow(name: str) -> None:
-        time.sleep(0.05)
+        if not done:
+            trio.from_thread.run_sync(begun.set)
+            time.sleep(0.05)  # in which the cancellation comes
         done.append(name)
 
     monkeypatch.setattr(late, "import_module", slow)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(late.import_late_in_thread)
-        await trio.sleep(AT_THE_DOOR_S + 0.01)
+        await begun.wait()
         nursery.cancel_scope.cancel()
     assert tuple(done) == LATE
