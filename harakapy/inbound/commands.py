@@ -53,7 +53,7 @@ ROUTE_MARKS = frozenset("@%!")
 NOT_TRUSTED = Reply(550, "insufficient authorization", "5.7.0")
 NOT_EXPANDED = Reply(502, "Lists are not expanded here", "5.5.1")
 NO_SUCH_HOOK = Reply(451, "Temporary failure, try again later", "4.3.0")
-_ehlo_reply = lru_cache(maxsize=1024)(Reply)  # clients come again, and are told the same again
+_ehlo_reply = lru_cache(maxsize=256)(Reply)  # of a dozen lines, and clients come again
 VERBS = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP"
 
 

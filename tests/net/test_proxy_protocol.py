@@ -385,3 +385,10 @@ def test_a_complete_parser_takes_no_more() -> None:
 
 def test_the_example_in_the_documentation_is_true() -> None:
     assert doctest.testmod(parser).failed == 0
+
+
+def test_headers_are_values() -> None:
+    one = ProxyHeader(2, ProxyCommand.PROXY, ProxyFamily.INET, CLIENT, SERVER, tlvs={1: b"x"})
+    other = ProxyHeader(2, ProxyCommand.PROXY, ProxyFamily.INET, CLIENT, SERVER, tlvs={1: b"x"})
+    assert one == other
+    assert hash(one) == hash(other)

@@ -69,3 +69,6 @@ class ProxyHeader(Struct, frozen=True):
     authority: str = ""
     unique_id: bytes = b""
     tlvs: Mapping[int, bytes] = field(default_factory=lambda: _NO_TLVS)
+
+    def __hash__(self) -> int:  # without the tlvs: no mapping has one
+        return hash((self.version, self.command, self.family, self.source, self.destination, self.authority))
