@@ -12,7 +12,8 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import itemgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from msgspec import Struct
@@ -55,8 +56,8 @@ class Link(Struct, frozen=True):
     rank: tuple[int, int, int]
 
 
-Step = tuple[Callable[..., Any], int, Link, int]
-"""A link's call, what it takes, the link itself, and the position behind it."""
+Group = tuple[int, tuple[Callable[..., Any], ...], int]
+"""Links in a row that take as many arguments: how many, their calls, and the position behind the last."""
 
 
 class Chain(Struct, frozen=True):
@@ -73,8 +74,8 @@ class Chain(Struct, frozen=True):
     is_async: bool
     may_wait: bool
     is_of_connection: bool
-    steps: tuple[Step, ...]
-    """The links again, taken apart for the loop that calls plain functions."""
+    groups: tuple[Group, ...]
+    """The links again, for the loop that calls plain functions."""
     patience_s: float
     """The least of them all."""
 
@@ -100,9 +101,19 @@ def make_chain(spec: HookSpec, links: Iterable[Link]) -> Chain:
         is_async=is_async,
         may_wait=is_async or any(link.role is Role.AROUND for link in layers),
         is_of_connection=spec.arguments[0] == "connection",
-        steps=tuple((link.call, link.takes, link, at) for at, link in enumerate(inner, 1)),
+        groups=_groups(inner),
         patience_s=min((link.patience_s for link in inner), default=math.inf),
     )
+
+
+def _groups(links: Sequence[Link]) -> tuple[Group, ...]:
+    groups: list[Group] = []
+    behind = 0
+    for takes, group in groupby(links, key=attrgetter("takes")):
+        calls = tuple(link.call for link in group)
+        behind += len(calls)
+        groups.append((takes, calls, behind))
+    return tuple(groups)
 
 
 def rank(*, tryfirst: bool, trylast: bool, plugin_index: int, definition_index: int) -> tuple[int, int, int]:

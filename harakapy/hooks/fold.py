@@ -6,7 +6,8 @@ chains are run here, one implementation after the other.
 Time: an async implementation has ``timeout_s`` of the loop's clock. The cancel scope that enforces it is
 opened once for a run and its deadline moved along, since a scope for each call costs more than most plugins
 do. A plain function cannot be interrupted; if it blocked the event loop beyond its timeout, its answer is
-not believed any more.
+not believed any more. To look at the clock takes as long as to call a plugin that does little, so the plain
+functions of a hook are timed together, and each by itself from the first time on that they were slow.
 
 Faults are judged in `harakapy.hooks.judge`. Only `Exception` is caught: a cancelled connection stays
 cancelled. What a plugin's own tasks raised beside a cancellation is taken out of the group and noted.
@@ -18,9 +19,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from functools import partial
+from operator import length_hint
 from time import perf_counter
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 # Names of the module: in Python 3.11 a member of an Enum takes ten times as long to look up.
 _AROUND, _AMEND, _OBSERVE = Role.AROUND, Kind.AMEND, Kind.OBSERVE
 
+_NO_TRANSACTION = SimpleNamespace(skipped_plugins=frozenset())
+
 _REARM_SLACK = 0.05  # of the timeout: how stale a shared deadline may be before it is worth moving
 
 
@@ -50,6 +55,7 @@ class Fold:
     def __init__(self, deny: Chain, *, strict: bool = False, log: Logger | None = None) -> None:
         self._deny = deny
         self._judge = Judge(strict=strict, log=log)
+        self._slow: set[str] = set()  # the hooks whose plain functions are timed one by one
 
     @property
     def faults(self) -> Counter[tuple[str, str]]:
@@ -61,7 +67,7 @@ class Fold:
         if chain.may_wait:
             await _enter_task(args[0])
         elif not chain.layers:
-            verdict, position = self._ask_in_turn(chain, args, 0)
+            verdict, position = self._ask_in_turn(chain, args)
             if verdict is CONT or not verdict.is_denial:  # nearly always
                 return verdict
             if not await self._is_overruled(chain, args, verdict):
@@ -88,7 +94,7 @@ class Fold:
 
     def decide_now(self, chain: Chain, args: Sequence[Any]) -> Verdict:
         """As `decide`, for hooks that only plain functions without layers implement."""
-        return self._ask_in_turn(chain, args, 0)[0]
+        return self._ask_in_turn(chain, args)[0]
 
     # The kinds.
 
@@ -98,40 +104,69 @@ class Fold:
         while position < end:
             if chain.is_async:
                 verdict, position = await self._ask_within_scope(chain, args, position)
+            elif position:
+                verdict, position = self._ask_one_by_one(chain, args, position)
             else:
-                verdict, position = self._ask_in_turn(chain, args, position)
+                verdict, position = self._ask_in_turn(chain, args)
             if verdict is CONT or (verdict.is_denial and await self._is_overruled(chain, args, verdict)):
                 continue
             return verdict
         return CONT
 
-    def _ask_in_turn(self, chain: Chain, args: Sequence[Any], position: int) -> tuple[Verdict, int]:
-        """Ask plain functions from ``position`` on, up to an answer."""
+    def _ask_in_turn(self, chain: Chain, args: Sequence[Any]) -> tuple[Verdict, int]:
+        """Ask plain functions up to an answer, and look at the clock afterwards."""
+        if chain.spec.name in self._slow:
+            return self._ask_one_by_one(chain, args, 0)
         # Ten plugins on each hook come through here a hundred times a message: nothing is called but them.
-        subject, count = args[0], len(args)
-        transaction = getattr(subject, "transaction", None)
-        before = perf_counter()
-        patience_ends = before + chain.patience_s
-        for call, takes, link, behind in chain.steps[position:]:
-            if transaction is not None and transaction.skipped_plugins and _is_skipped(link, args):
+        # Which one it was is found out only when it matters.
+        transaction = getattr(args[0], "transaction", None) or _NO_TRANSACTION
+        verdict, behind = CONT, 0
+        began = perf_counter()
+        for takes, calls, end in chain.groups:
+            taken, behind = args[:takes], end
+            left = iter(calls)
+            for call in left:
+                if transaction.skipped_plugins and _is_skipped(_latest(chain, end, left), args):
+                    continue
+                try:
+                    answer = call(*taken)
+                except Exception as error:
+                    answer = self._judge.fault(chain, _latest(chain, end, left), args, error)
+                if answer is not None:
+                    behind = end - length_hint(left)
+                    verdict = self._judge.verdict(chain, chain.links[behind - 1], args, answer) or CONT
+                    if verdict is not CONT:
+                        break
+            else:
                 continue
-            try:
-                if takes == 1:
-                    answer = call(subject)
-                elif not takes:
-                    answer = call()
-                else:
-                    answer = call(*args) if takes == count else call(*args[:takes])
-            except Exception as error:
-                answer = self._judge.fault(chain, link, args, error)
-            now = perf_counter()
-            if now > patience_ends:
-                answer = self._judge_time(chain, link, args, now - before, answer)
-            before = now
-            if answer is not None:
-                verdict = self._judge.verdict(chain, link, args, answer) or CONT
-                if verdict is not CONT:
-                    return verdict, behind
+            break
+        took_s = perf_counter() - began
+        if took_s > chain.patience_s:
+            return self._judge_run(chain, args, verdict, behind, took_s)
+        return verdict, behind
+
+    def _judge_run(
+        self, chain: Chain, args: Sequence[Any], verdict: Verdict, behind: int, took_s: float
+    ) -> tuple[Verdict, int]:
+        """What the answer of plain functions counts as that took so long together; each is timed from now on.
+
+        Who it was is certain only if there was one. Gives the verdict, and the position behind it.
+        """
+        self._slow.add(chain.spec.name)
+        asked = chain.links[:behind]
+        if len(asked) > 1:
+            self._judge.note_blocking(chain, asked, args, took_s)
+            return verdict, behind
+        verdict = self._judge_time(chain, asked[0], args, took_s, verdict) or CONT
+        return self._ask_one_by_one(chain, args, behind) if verdict is CONT else (verdict, behind)
+
+    def _ask_one_by_one(self, chain: Chain, args: Sequence[Any], position: int) -> tuple[Verdict, int]:
+        """Ask plain functions from ``position`` on, up to an answer, and look at the clock after each."""
+        for behind, link in enumerate(chain.links[position:], position + 1):
+            answer = self._call(chain, link, args)
+            verdict = None if answer is None else self._judge.verdict(chain, link, args, answer)
+            if verdict is not None and verdict is not CONT:
+                return verdict, behind
         return CONT, len(chain.links)
 
     def _judge_time(self, chain: Chain, link: Link, args: Sequence[Any], took_s: float, answer: Any) -> Any:
@@ -139,7 +174,7 @@ class Fold:
         if took_s > link.timeout_s:
             return self._judge.overrun(chain, link, args)
         if took_s > link.patience_s:
-            self._judge.note_blocking(chain, link, args, took_s)
+            self._judge.note_blocking(chain, [link], args, took_s)
         return answer
 
     async def _ask_within_scope(
@@ -172,9 +207,9 @@ class Fold:
 
     def _call_in_turn(self, chain: Chain, args: Sequence[Any]) -> None:
         """Call plain functions, whose answers count for nothing."""
-        position, end = 0, len(chain.links)
-        while position < end:
-            _, position = self._ask_in_turn(chain, args, position)
+        _, position = self._ask_in_turn(chain, args)
+        while position < len(chain.links):
+            _, position = self._ask_one_by_one(chain, args, position)
 
     async def _call_all(self, chain: Chain, args: Sequence[Any]) -> None:
         for link in chain.links:
@@ -331,6 +366,11 @@ class _Inner:
     async def settle(self) -> Any:
         """The outcome where the layer has no say; the one of no plugins at all if it cut the call short."""
         return self.outcome if self._has_begun else await self.run()
+
+
+def _latest(chain: Chain, end: int, left: Iterator[Any]) -> Link:
+    """The link whose call was taken last from the calls of a group that ends there."""
+    return chain.links[end - length_hint(left) - 1]
 
 
 def _is_skipped(link: Link, args: Sequence[Any]) -> bool:

@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from harakapy.hooks import OK
+from harakapy.hooks import DENY, OK, OnError
 
 from .scene import answering, arguments, ask, hooks_of, plugin
 
@@ -137,14 +137,48 @@ async def test_a_plain_function_that_blocks_for_seconds_is_warned_of(
     assert connection.faults == []
 
 
-async def test_each_plain_function_has_its_own_time_not_that_of_those_before_it(
+async def test_who_of_several_plain_functions_blocks_is_told_from_the_second_time_on(
     connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """They are timed together, and each by itself from when they were slow: it costs what a plugin does."""
     blocked = Blocked(monkeypatch)
     hooks = hooks_of(*(blocked.plugin(took_s, answer=None) for took_s in (0.6, 0.6, 2, 0.6, 29)))
     await ask(hooks, connection)
-    assert [record.fields["plugin"] for record in connection.records] == ["c", "e"]
+    assert [record.fields["plugin"] for record in connection.records] == ["a, b, c, d, e"]
+    assert connection.records[0].fields["took_s"] == pytest.approx(32.8)
+    for _ in range(2):
+        connection.records.clear()
+        await ask(hooks, connection)
+        assert [record.fields["plugin"] for record in connection.records] == ["c", "e"]
     assert connection.faults == []
+
+
+async def test_only_those_who_were_asked_are_said_to_have_blocked(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = Blocked(monkeypatch)
+    hooks = hooks_of(answering(), blocked.plugin(2), answering())
+    assert await ask(hooks, connection) == OK
+    assert [record.fields["plugin"] for record in connection.records] == ["a, b"]
+
+
+async def test_the_first_of_several_that_blocks_beyond_its_timeout_is_not_believed_the_second_time(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooks = hooks_of(answering(), Blocked(monkeypatch).plugin(31))
+    assert await ask(hooks, connection) == OK  # nobody knows that it was not the other one
+    verdict = await ask(hooks, connection)
+    assert (verdict.code, verdict.plugin) == (451, "b")
+
+
+async def test_a_plain_function_that_is_not_believed_is_as_good_as_absent_if_the_operator_says_so(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = Blocked(monkeypatch)
+    hooks = hooks_of(blocked.plugin(31), answering(DENY), on_error=OnError.CONTINUE)
+    for _ in range(2):
+        assert (await ask(hooks, connection)).plugin == "b"
+    assert len(connection.faults) == 2
 
 
 async def test_a_plain_function_among_async_ones_is_not_believed_either(
