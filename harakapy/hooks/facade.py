@@ -1,8 +1,8 @@
 """The hooks as the core calls them: one typed method each.
 
-A hook that nobody implements costs one look into a dictionary, within one coroutine: the methods hand on what
-is to be awaited, since each further coroutine would cost more than that. Whoever calls a hook is given an
-instance of `Hooks`; nothing reaches for a plugin manager.
+A hook that nobody implements costs one coroutine that answers at once, which stands in its method's place.
+The other methods hand on what is to be awaited, since each further coroutine would cost as much. Whoever
+calls a hook is given an instance of `Hooks`; nothing reaches for a plugin manager.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harakapy.hooks.chain import Chain
 from harakapy.hooks.fold import Fold
+from harakapy.hooks.spec import Kind
 from harakapy.hooks.verdict import CONT, Verdict
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class Hooks:
         self._implemented = {name: chain for name, chain in chains.items() if chain}
         self._waiting = {name for name, chain in self._implemented.items() if chain.may_wait}
         self._fold = Fold(self._chains["deny"], strict=strict, log=log)
+        for name, chain in self._chains.items():
+            if name not in self._implemented and chain.spec.kind in _AT_ONCE and not chain.spec.is_sync:
+                setattr(self, name, _AT_ONCE[chain.spec.kind])
 
     @property
     def chains(self) -> Iterable[Chain]:
@@ -57,12 +61,10 @@ class Hooks:
         return not self._waiting.isdisjoint(names)
 
     def _decide(self, name: str, *args: Any) -> Awaitable[Verdict]:
-        chain = self._implemented.get(name)
-        return _cont() if chain is None else self._fold.decide(chain, args)
+        return self._fold.decide(self._chains[name], args)
 
     def _observe(self, name: str, *args: Any) -> Awaitable[None]:
-        chain = self._implemented.get(name)
-        return _nothing() if chain is None else self._fold.observe(chain, args)
+        return self._fold.observe(self._chains[name], args)
 
     # The life of a server.
 
@@ -216,9 +218,13 @@ class Hooks:
         return self._decide("bounce", hmail, error)
 
 
-async def _cont() -> Verdict:
+async def _cont(*_: object) -> Verdict:
     return CONT
 
 
-async def _nothing() -> None:
+async def _nothing(*_: object) -> None:
     pass
+
+
+_AT_ONCE = {Kind.DECIDE: _cont, Kind.FIND: _cont, Kind.OBSERVE: _nothing}
+"""What hooks of these kinds come to where nobody implements them."""

@@ -31,7 +31,7 @@ import trio
 from harakapy.hooks.chain import Chain, Link, Role
 from harakapy.hooks.judge import HookFault, Judge
 from harakapy.hooks.spec import Kind
-from harakapy.hooks.verdict import CONT, OK, Verdict
+from harakapy.hooks.verdict import CONT, DENIALS, OK, Verdict
 
 if TYPE_CHECKING:
     from harakapy.log import Logger
@@ -68,7 +68,7 @@ class Fold:
             await _enter_task(args[0])
         elif not chain.layers:
             verdict, position = self._ask_in_turn(chain, args)
-            if verdict is CONT or not verdict.is_denial:  # nearly always
+            if verdict is CONT or verdict.action not in DENIALS:  # nearly always
                 return verdict
             if not await self._is_overruled(chain, args, verdict):
                 return verdict

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import trio
-
 from harakapy.hooks import CONT, OK, Action, Verdict
 from harakapy.inbound.auth import auth, missing_login, offered_mechanisms
 from harakapy.inbound.connection import Hello
@@ -116,7 +114,7 @@ async def mail(conversation: Conversation, command: Mail) -> None:
         conversation.send_away(TOO_MANY_MESSAGES)
     connection.transaction_count += 1
     uuid = f"{connection.uuid}.{connection.transaction_count}"
-    connection.transaction = Transaction(uuid, command.sender, command.params, trio.current_time())
+    connection.transaction = Transaction(uuid, command.sender, command.params, conversation.service.now())
     if (answer := refusal(command.params, conversation.terms)) is not None:
         conversation.send(answer)
         await conversation.reset_transaction()
@@ -145,7 +143,8 @@ async def rcpt(conversation: Conversation, command: Rcpt) -> None:
     hook, verdict = "rcpt", await conversation.hooks.rcpt(connection, recipient, command.params)
     if verdict.action is OK.action or (verdict.action is CONT.action and connection.relaying):
         agreed = await conversation.hooks.rcpt_ok(connection, recipient)
-        hook, verdict = "rcpt_ok", agreed if agreed.is_denial or agreed.text else _accepted(verdict)
+        has_said_more = agreed is not CONT and (agreed.is_denial or agreed.text)
+        hook, verdict = "rcpt_ok", agreed if has_said_more else _accepted(verdict)
     if await conversation.settle(hook, verdict, address=recipient.address):
         if command.params is not NO_RCPT_PARAMETERS:
             # For what a plugin has put in the recipient's place, too.

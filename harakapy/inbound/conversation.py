@@ -23,7 +23,7 @@ from harakapy.inbound.connection import Connection, Hello
 from harakapy.inbound.extensions import withheld
 from harakapy.inbound.outcomes import OUTCOMES, Step
 from harakapy.inbound.receive import Framing, Reception
-from harakapy.net import Deadline, Pump, SocketStream, enter_task, leave_task
+from harakapy.net import Deadline, Pump, SocketStream, current_pump, enter_task
 from harakapy.net.tls import TlsHandshakeError
 from harakapy.smtp import (
     NEED_DATA,
@@ -140,9 +140,11 @@ class Conversation:
 
         Raises trio.BrokenResourceError if the connection breaks.
         """
+        pump = current_pump()
         try:
             while not self.is_closing:
-                leave_task()
+                if pump is not None:
+                    pump.leave_task()
                 event = await self.next_event()
                 if self._loop_reply is not None and type(event) is not Quit:
                     self.count_error()
@@ -273,7 +275,7 @@ class Conversation:
 
     def receive(self, framing: Framing) -> Reception:
         """Begin to collect the content of the transaction."""
-        self.reception = Reception(self.terms, framing, trio.current_time())
+        self.reception = Reception(self.terms, framing, self.service.now)
         return self.reception
 
     def begin_commit(self, pump: Pump[Any]) -> None:

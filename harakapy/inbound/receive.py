@@ -79,6 +79,7 @@ class Reception:
     __slots__ = (
         "_framing",
         "_grace_ends",
+        "_now",
         "_rules",
         "_terms",
         "_writer",
@@ -88,14 +89,16 @@ class Reception:
         "problem",
     )
 
-    def __init__(self, terms: Terms, framing: Framing, now: float) -> None:
+    def __init__(self, terms: Terms, framing: Framing, now: Callable[[], float]) -> None:
+        """``now`` gives trio's time."""
         self.block_octets = CONTENT_OCTETS
         self.octets = 0
         self.problem: Reply | None = None
         self.is_too_big = False
         self._terms = terms
         self._framing = framing
-        self._grace_ends = now + terms.data_rate_grace_s
+        self._now = now
+        self._grace_ends = now() + terms.data_rate_grace_s
         is_text = framing is not _BINARY_CHUNKS
         self._rules = LineRules(
             max_line_octets=terms.max_line_octets if is_text else 0,
@@ -106,7 +109,7 @@ class Reception:
     def next_deadline(self) -> float:
         """When the next block must have come: each in time, and all of them fast enough on average."""
         terms = self._terms
-        soon = trio.current_time() + terms.data_timeout_s
+        soon = self._now() + terms.data_timeout_s
         if not terms.min_data_rate:
             return soon
         return min(soon, self._grace_ends + self.octets / terms.min_data_rate)
@@ -253,7 +256,7 @@ async def _decide(conversation: Conversation, transaction: Transaction) -> None:
     """Ask the plugins, and have one take the message; the commit begins here."""
     connection, hooks = conversation.connection, conversation.hooks
     verdict = await hooks.data_post(connection)
-    if verdict.is_denial:
+    if verdict is not CONT and verdict.is_denial:
         await conversation.settle("data_post", verdict)
         return
     hook = "queue_outbound" if connection.relaying else "queue"

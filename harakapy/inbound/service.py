@@ -49,7 +49,7 @@ class Service:
     """What all conversations of a server share.
 
     ``terms`` are those of each listener, in their order; they may be replaced, and open conversations keep
-    theirs.
+    theirs. ``now`` gives trio's time.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Service:
         self.limits = limits
         self.decoys = decoys
         self.watchdog = Watchdog()
+        self.now = self.watchdog.now
         self.poller = Poller()
         self.is_stopping = False
         self.open_connections = AsyncValue(0)
@@ -128,7 +129,7 @@ class Service:
             self.log,
             Remote(arrival.remote.host, arrival.remote.port),
             Local(arrival.local.host, arrival.local.port, arrival.terms.hostname),
-            trio.current_time(),
+            self.now(),
         )
         connection.proxy, connection.tls = arrival.proxy, arrival.tls
         ending = "left"
@@ -233,7 +234,7 @@ class Service:
                 "recipients": len(transaction.rcpt_to),
                 "to": ",".join([address.original for address in transaction.rcpt_to[:LOGGED_RECIPIENTS]]),
                 "octets": transaction.data_bytes,
-                "took_s": trio.current_time() - transaction.started_at,
+                "took_s": self.now() - transaction.started_at,
             }
             if transaction.rcpt_refused:
                 fields["recipients_refused"] = transaction.rcpt_refused
@@ -260,7 +261,7 @@ class Service:
                 deferred=counts.tempfail,
                 refused=counts.reject,
                 errors=connection.errors,
-                took_s=trio.current_time() - connection.started_at,
+                took_s=self.now() - connection.started_at,
             )
 
 

@@ -46,29 +46,30 @@ class _Wait(enum.Enum):
 _OUTSIDE: Final = _Wait.OUTSIDE
 _TASK: Final = _Wait.TASK
 
-_current: Pump[Any] | None = None
+running: Pump[Any] | None = None
+"""The pump whose coroutine runs now, inline or in its task; None for all that no pump runs."""
 
 
 def current_pump() -> Pump[Any] | None:
     """The pump whose coroutine runs now, inline or in its task; None for all that no pump runs."""
-    return _current
+    return running
 
 
 def inline_pump() -> Pump[Any] | None:
     """The pump whose coroutine runs inline now; None for everything that runs in a task."""
-    return _current if _current is not None and _current.is_inline else None
+    return running if running is not None and running.is_inline else None
 
 
 async def enter_task() -> None:
     """Have what follows run in a task, wherever it runs now: to be said before anything of trio's."""
-    if _current is not None:
-        await _current.enter_task()
+    if running is not None:
+        await running.enter_task()
 
 
 def leave_task() -> None:
     """Allow what follows to run inline from its next wait on, if a pump runs it: see `Pump.leave_task`."""
-    if _current is not None:
-        _current.leave_task()
+    if running is not None:
+        running.leave_task()
 
 
 class Pump(Generic[_Result]):
@@ -99,7 +100,7 @@ class Pump(Generic[_Result]):
 
     async def run(self) -> _Result:
         """Run the coroutine to its end in the calling task, and give what it returns. Called once."""
-        global _current  # there is one event loop in a process
+        global running  # there is one event loop in a process
         coroutine = self._coroutine
         self._context = current_task().context
         go_on: Callable[[Any], Any] = coroutine.send
@@ -123,14 +124,14 @@ class Pump(Generic[_Result]):
                 if self._has_ended:
                     break
                 self._is_done = False
-                outer, _current = _current, self
+                outer, running = running, self
                 try:
                     wait = go_on(what)
                 except StopIteration as stop:
                     self._result = stop.value
                     break
                 finally:
-                    _current = outer
+                    running = outer
                 go_on, what = coroutine.send, None
         finally:
             coroutine.close()
@@ -179,8 +180,8 @@ class Pump(Generic[_Result]):
             self._run_inline(self._coroutine.throw, trio.TooSlowError())
 
     def _run_inline(self, resume: Callable[[Any], Any], what: object) -> None:
-        global _current  # as in `run`
-        outer, _current = _current, self
+        global running  # as in `run`
+        outer, running = running, self
         self.is_inline = True
         assert self._context is not None, "it has a task"
         try:
@@ -195,7 +196,7 @@ class Pump(Generic[_Result]):
         except BaseException as error:  # noqa: BLE001  # raised in the task
             self._has_ended, self._error = True, error
         finally:
-            _current = outer
+            running = outer
             self.is_inline = False
         if self._task is not None:
             task, self._task = self._task, None

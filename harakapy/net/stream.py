@@ -29,8 +29,9 @@ from trio.lowlevel import (
     wait_writable,
 )
 
+from . import pump as pumps
 from .poller import Poller
-from .pump import current_pump, enter_task
+from .pump import enter_task
 
 # One read takes what a fast peer has sent since the last one; more only costs memory. (The kernel hands out
 # about 64 KiB a wake-up on loopback.)
@@ -128,7 +129,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
             raise ValueError("max_bytes must be at least 1")
         if self._fd < 0:
             raise trio.ClosedResourceError("this stream was closed")
-        pump = current_pump()
+        pump = pumps.running
         while True:
             try:
                 # An idle connection spends its life here, and pays for each coroutine that is on the way.

@@ -62,7 +62,7 @@ class IntakeReader:
         if 0 < limit < submission.size:
             text = f"the message has more than {limit} octets"
             raise IntakeRefused(IntakeProblem.REFUSED, text)
-        reception = Reception(Terms.of(self._settings), Framing.DOT, trio.current_time())
+        reception = Reception(Terms.of(self._settings), Framing.DOT, trio.current_time)
         try:
             is_7bit = await self._content(reception, submission.size)
             content = None if is_7bit is None else await reception.finish()

@@ -250,7 +250,7 @@ def _check_lengths(local_part: str, path: str) -> None:
 
 
 def _quote(user: str) -> str:
-    if _DOT_STRING.fullmatch(user):
+    if user.isalnum() or _DOT_STRING.fullmatch(user):
         return user
     return '"' + _NEEDS_QUOTED_PAIR.sub(r"\\\1", user) + '"'
 

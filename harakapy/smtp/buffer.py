@@ -80,9 +80,10 @@ class ReceiveBuffer:
         data, start = self._data, self._position
         newline = data.find(b"\n", start, start + bound)
         if newline > start and data[newline - 1] == _CR:
-            self._position = newline + 1
             if newline + 1 == len(data):
-                self.clear()
+                self._data, self._position, self.is_empty = b"", 0, True
+            else:
+                self._position = newline + 1
             return data[start : newline - 1]
         if newline >= 0:
             raise RemoteProtocolError(_BARE_LF, "bare LF in a command", closes=True)
@@ -92,7 +93,9 @@ class ReceiveBuffer:
 
     def take_block(self, decoder: BlockDecoder) -> bytes:
         """Let ``decoder`` take what is its own; returns the decoded block, perhaps empty."""
-        block, self._position = decoder.receive(self._data, self._position)
-        if self._position == len(self._data):
-            self.clear()
+        block, position = decoder.receive(self._data, self._position)
+        if position == len(self._data):
+            self._data, self._position, self.is_empty = b"", 0, True
+        else:
+            self._position = position
         return block

@@ -64,7 +64,7 @@ from harakapy.smtp.event import (
 )
 from harakapy.smtp.parameters import NO_MAIL_PARAMETERS, Body
 from harakapy.smtp.reply import Reply
-from harakapy.smtp.state import AT_ONCE, LAST, TABLE, Cell, State, next_state
+from harakapy.smtp.state import AT_ONCE, LAST, NEXT, TABLE, Cell, State
 from harakapy.smtp.verbs import Bdat, Command, Data, Mail, Unrecognized
 
 __all__ = ["Event", "ServerLimits", "ServerProtocol"]
@@ -79,6 +79,7 @@ _SHOWN_OCTETS: Final = 80  # of what was not a line, in a log
 # A member of an Enum takes 70 ns to look up in Python 3.11, a name of the module 7; a message takes dozens.
 _GREETING, _FRESH, _DATA = State.GREETING, State.FRESH, State.DATA
 _AUTH, _TLS, _CLOSED = State.AUTH, State.TLS, State.CLOSED
+_CHANGES_MORE: Final = frozenset({_DATA, _TLS, _CLOSED})  # than the state, when it is entered
 _BINARY: Final = Body.BINARYMIME
 _MUST_WAIT: Final = refusal.MUST_WAIT
 _CONTENT_END: Final = ContentEnd()
@@ -201,16 +202,21 @@ class ServerProtocol:
         (RFC 6531 3.7.4.2). Raises LocalProtocolError if there is nothing to answer, or the reply is none to
         this event, such as 250 to DATA.
         """
-        event = self._unanswered
-        if type(event) is Refused:
-            state = _CLOSED if event.closes or reply.code == 421 else self._state
-        elif (following := next_state(self._state, type(event), reply.code)) is not None:
+        event, here = self._unanswered, self._state
+        if reply.code == 421:
+            state = _CLOSED
+        elif type(event) is Refused:
+            state = _CLOSED if event.closes else here
+        elif (following := NEXT.get((here, type(event), reply.code // 100))) is not None:
             state = following
         else:
             raise LocalProtocolError(f"{reply} is no answer to {event}")
         self._unanswered = None
-        if state is not self._state and not self._enter(state, event):
-            return
+        if state is not here:
+            if state not in _CHANGES_MORE and type(event) is not Bdat:
+                self._state = state
+            elif not self._enter(state, event):
+                return
         wire = reply.encode(utf8=utf8)
         self._outgoing.append(wire)
         self.pending_octets += len(wire)

@@ -46,7 +46,7 @@ from harakapy.smtp.verbs import (
     XClient,
 )
 
-__all__ = ["AT_ONCE", "LAST", "TABLE", "Cell", "State", "next_state", "next_state_of_sender"]
+__all__ = ["AT_ONCE", "LAST", "NEXT", "TABLE", "Cell", "State", "next_state", "next_state_of_sender"]
 
 
 class State(Enum):
@@ -219,8 +219,7 @@ TABLE: Final[Mapping[State, Mapping[type, Cell]]] = {
 }
 
 
-# The states of the table as they are looked up: by state, kind and first digit at once.
-_NEXT: Final[Mapping[tuple[State, type, int], State]] = {
+NEXT: Final[Mapping[tuple[State, type, int], State]] = {
     (state, kind, digit): cell.get(digit, state)
     for state, row in TABLE.items()
     for kind, cell in row.items()
@@ -228,6 +227,7 @@ _NEXT: Final[Mapping[tuple[State, type, int], State]] = {
     for digit in (2, 3, 4, 5)
     if digit in cell or digit >= 4
 }
+"""The states of the table as they are looked up: by state, kind and first digit at once. 421 is not in it."""
 _CLOSED: Final = State.CLOSED
 
 
@@ -236,7 +236,7 @@ def next_state(state: State, kind: type, code: int) -> State | None:
 
     It is not if the code is no reply to such an event, or the event cannot occur in ``state``.
     """
-    return _CLOSED if code == 421 else _NEXT.get((state, kind, code // 100))
+    return _CLOSED if code == 421 else NEXT.get((state, kind, code // 100))
 
 
 _BEHIND_A_REFUSAL: Final[Mapping[tuple[type, int], State]] = {(Data, 3): State.DATA, (Mail, 2): State.MAIL}
