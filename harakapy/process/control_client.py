@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from harakapy.outbound.steering_request import Problem, RequestRefused
-from harakapy.process.control_wire import MAX_ANSWER, decode, encode, reachable
+from harakapy.process.control_wire import MAX_ANSWER, encode
+from harakapy.process.socket_client import SocketClient
 
 __all__ = ["ControlClient", "ControlLost", "ServerNotRunning"]
-
-SILENCE_S: Final = 120.0
-"""How long the server may say nothing; it tells of its progress, so more means that it hangs. Picked."""
 
 
 class ServerNotRunning(Exception):
@@ -26,13 +22,12 @@ class ControlLost(Exception):
     """The server does not answer any more, or not sensibly; what was asked for may be done in part."""
 
 
-class ControlClient:
-    """A connection to a running server. To be closed; a context manager."""
+class ControlClient(SocketClient):
+    """A connection to a running server."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        """Made by `connect`."""
-        self._socket = connection
-        self._lines = connection.makefile("rb")
+    silence_s = 120.0
+    """It tells of its progress, so more means that it hangs. Picked."""
+    max_answer = MAX_ANSWER
 
     @classmethod
     def connect(cls, path: Path) -> Self:
@@ -40,18 +35,10 @@ class ControlClient:
 
         Raises ServerNotRunning; PermissionError if the server is another user's; OSError.
         """
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.settimeout(SILENCE_S)
-            with reachable(path) as short:
-                connection.connect(str(short))
+            return super().connect(path)
         except (FileNotFoundError, ConnectionRefusedError) as error:
-            connection.close()
             raise ServerNotRunning(f"no server answers at {path}") from error
-        except OSError:
-            connection.close()
-            raise
-        return cls(connection)
 
     def execute(self, request: dict[str, Any], on_part: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Have a request carried out; ``on_part`` gets the parts of the answer, and the last one is given.
@@ -75,23 +62,9 @@ class ControlClient:
 
     def _receive(self) -> dict[str, Any]:
         try:
-            line = self._lines.readline(MAX_ANSWER)
-            answer = decode(line) if line.endswith(b"\n") else None
+            answer = self._next_answer()
         except (OSError, ValueError) as error:
             raise ControlLost(f"the server's answer does not come: {error}") from error
         if not isinstance(answer, dict):
             raise ControlLost("the server has closed the connection, or talks nonsense")
         return answer
-
-    def close(self) -> None:
-        """Close the connection. May be called again."""
-        self._lines.close()
-        self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

@@ -6,30 +6,29 @@ import socket
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
-from harakapy.process.control_wire import decode, encode, reachable
+from harakapy.process.control_wire import encode
 from harakapy.process.intake_wire import MAX_ANSWER, IntakeProblem, IntakeRefused, IntakeTerms, Submission
+from harakapy.process.socket_client import SocketClient
 
 __all__ = ["IntakeClient", "IntakeLost"]
-
-SILENCE_S: Final = 300.0
-"""How long the server may say nothing: it may need `smtp.commit_timeout` to store a message, and plugins some
-time before that. Picked."""
 
 
 class IntakeLost(Exception):
     """The server does not answer any more, or not sensibly; a message that was sent is taken, or not."""
 
 
-class IntakeClient:
-    """A connection on which one message can be sent. To be closed; a context manager."""
+class IntakeClient(SocketClient):
+    """A connection on which one message can be sent."""
+
+    silence_s = 300.0
+    """It may need `smtp.commit_timeout` to store a message, and plugins some time before that. Picked."""
+    max_answer = MAX_ANSWER
 
     def __init__(self, connection: socket.socket) -> None:
         """Made by `connect`."""
-        self._socket = connection
-        self._lines = connection.makefile("rb")
+        super().__init__(connection)
         self.terms = IntakeTerms("", 0, 0)
         """What the server has said of itself."""
 
@@ -37,18 +36,9 @@ class IntakeClient:
     def connect(cls, path: Path) -> Self:
         """Connect to the server with this socket, and read its terms.
 
-        Raises OSError if it cannot be reached (FileNotFoundError and ConnectionRefusedError: it does not run;
-        PermissionError: it is not for this user), IntakeRefused if it is too busy, IntakeLost.
+        Raises OSError as `SocketClient.connect` does, IntakeRefused if it is too busy, IntakeLost.
         """
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(SILENCE_S)
-            with reachable(path) as short:
-                connection.connect(str(short))
-        except OSError:
-            connection.close()
-            raise
-        client = cls(connection)
+        client = super().connect(path)
         try:
             client.terms = IntakeTerms.parse(client._receive())
         except ValueError as error:
@@ -76,8 +66,7 @@ class IntakeClient:
 
     def _receive(self) -> dict[str, Any]:
         try:
-            line = self._lines.readline(MAX_ANSWER)
-            answer = decode(line) if line.endswith(b"\n") else None
+            answer = self._next_answer()
         except (OSError, ValueError) as error:
             raise IntakeLost(f"the server's answer does not come: {error}") from error
         match answer:
@@ -86,19 +75,6 @@ class IntakeClient:
             case dict():
                 return answer
         raise IntakeLost("the server has closed the connection without an answer")
-
-    def close(self) -> None:
-        """Close the connection. May be called again."""
-        self._lines.close()
-        self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _problem(name: str) -> IntakeProblem:
