@@ -13,7 +13,7 @@ from harakapy.inbound.auth import auth, missing_login, offered_mechanisms
 from harakapy.inbound.connection import Hello
 from harakapy.inbound.conversation import TOO_MANY_MESSAGES, Conversation, Handler
 from harakapy.inbound.extensions import lower_priority, offered_lines, refusal
-from harakapy.inbound.outcomes import OUTCOMES
+from harakapy.inbound.outcomes import OUTCOMES, Words
 from harakapy.inbound.receive import chunk, data
 from harakapy.inbound.transaction import Transaction
 from harakapy.smtp import (
@@ -79,16 +79,17 @@ async def _introduce(conversation: Conversation, command: Helo | Ehlo) -> None:
         connection.hello = before  # a refused command has not happened (RFC 5321 4.1.4)
         await conversation.settle(hook, verdict)
     elif hook == "helo":
-        await conversation.settle(hook, verdict, **_hello_words(conversation))
+        await conversation.settle(hook, verdict, _hello_words(conversation))
     else:
-        greeting = OUTCOMES[hook][verdict.action].text.format(**_hello_words(conversation))
+        greeting = OUTCOMES[hook][verdict.action].filled(_hello_words(conversation))
         conversation.send(_ehlo_reply(250, (greeting, *await _capabilities(conversation))))
 
 
-def _hello_words(conversation: Conversation) -> dict[str, str]:
+def _hello_words(conversation: Conversation) -> Words:
     remote = conversation.connection.remote
     name = remote.host if "." in remote.host else conversation.connection.hello.host
-    return {"hostname": conversation.terms.hostname, "client": f"{name} [{remote.ip}]" if remote.ip else name}
+    client = f"{name} [{remote.ip}]" if remote.ip else name
+    return Words(hostname=conversation.terms.hostname, client=client)
 
 
 async def _capabilities(conversation: Conversation) -> list[str]:
@@ -122,7 +123,7 @@ async def mail(conversation: Conversation, command: Mail) -> None:
     verdict = await conversation.hooks.mail(connection, command.sender, command.params)
     if command.params.mt_priority:
         verdict = lower_priority(connection, verdict)
-    await conversation.settle("mail", verdict, address=command.sender.address)
+    await conversation.settle("mail", verdict, Words(address=command.sender.address))
 
 
 async def rcpt(conversation: Conversation, command: Rcpt) -> None:
@@ -145,7 +146,7 @@ async def rcpt(conversation: Conversation, command: Rcpt) -> None:
         agreed = await conversation.hooks.rcpt_ok(connection, recipient)
         has_said_more = agreed is not CONT and (agreed.is_denial or agreed.text)
         hook, verdict = "rcpt_ok", agreed if has_said_more else _accepted(verdict)
-    if await conversation.settle(hook, verdict, address=recipient.address):
+    if await conversation.settle(hook, verdict, Words(address=recipient.address)):
         if command.params is not NO_RCPT_PARAMETERS:
             # For what a plugin has put in the recipient's place, too.
             transaction.rcpt_params.update(dict.fromkeys((recipient, *recipients[before:]), command.params))
@@ -200,7 +201,7 @@ async def show_help(conversation: Conversation, command: Help) -> None:
 async def leave(conversation: Conversation, command: Quit) -> None:
     """QUIT: the client leaves."""
     verdict = await conversation.hooks.quit(conversation.connection)
-    await conversation.settle("quit", verdict, hostname=conversation.terms.hostname)
+    await conversation.settle("quit", verdict, Words(hostname=conversation.terms.hostname))
     conversation.is_closing = conversation.client_has_left = True
 
 

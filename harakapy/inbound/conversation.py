@@ -21,7 +21,7 @@ from harakapy.hooks import Verdict
 from harakapy.inbound.admission import Arrival, speak_for_another, start_tls
 from harakapy.inbound.connection import Connection, Hello
 from harakapy.inbound.extensions import withheld
-from harakapy.inbound.outcomes import OUTCOMES, Step
+from harakapy.inbound.outcomes import NO_WORDS, OUTCOMES, Step, Words
 from harakapy.inbound.receive import Framing, Reception
 from harakapy.net import Deadline, Pump, SocketStream, current_pump, enter_task
 from harakapy.net.tls import TlsHandshakeError
@@ -252,13 +252,13 @@ class Conversation:
         """Treat the event handed out last as this command."""
         self._protocol.substitute(command)
 
-    async def settle(self, hook: str, verdict: Verdict, **words: str) -> bool:
+    async def settle(self, hook: str, verdict: Verdict, words: Words = NO_WORDS) -> bool:
         """Answer by a hook's verdict and take its next step. Whether the command may proceed.
 
-        ``words`` fill the places in the reply's text: ``address``, ``uuid``, ``client``.
+        ``words`` fill the places in the reply's text.
         """
         outcome = OUTCOMES[hook][verdict.action]
-        reply = outcome.reply(verdict, **words)
+        reply = outcome.reply(verdict, words)
         self.send(reply)
         if outcome.step is _PROCEED:
             return True

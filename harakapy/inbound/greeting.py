@@ -5,6 +5,7 @@ from __future__ import annotations
 from harakapy.hooks import OK, Action
 from harakapy.inbound.connection import Connection, Hello
 from harakapy.inbound.conversation import Conversation
+from harakapy.inbound.outcomes import Words
 from harakapy.net import DnsError, NameNotFound, NoData
 from harakapy.smtp import ClientClaims
 from harakapy.smtp.xclient import TEMPORARILY_UNAVAILABLE, UNAVAILABLE
@@ -35,7 +36,7 @@ async def greet(conversation: Conversation) -> None:
     conversation.listen_before_greeting()
     verdict = await hooks.connect(connection)
     terms = conversation.terms
-    await conversation.settle("connect", verdict, hostname=terms.hostname, greeting=terms.greeting)
+    await conversation.settle("connect", verdict, Words(hostname=terms.hostname, greeting=terms.greeting))
 
 
 def _believe(connection: Connection, claims: ClientClaims) -> None:

@@ -10,6 +10,7 @@ import enum
 from functools import lru_cache
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from harakapy.hooks import Action, Verdict
 from harakapy.smtp import Reply
@@ -25,30 +26,44 @@ class Step(enum.Enum):
     CLOSE = "close the connection"
 
 
-class Outcome(Struct, frozen=True, eq=False):
-    """One cell of the table, equal to itself alone.
+class Words(Struct, frozen=True):
+    """What the places in a text stand for, as far as there are such places."""
 
-    ``text`` may hold {hostname}, {greeting}, {client}, {address}, {uuid}.
-    """
+    hostname: str = ""
+    greeting: str = ""
+    client: str = ""
+    address: str = ""
+    uuid: str = ""
+
+
+NO_WORDS = Words()
+
+
+class Outcome(Struct, frozen=True, eq=False):
+    """One cell of the table, equal to itself alone. ``text`` may hold {hostname}, and the other `Words`."""
 
     code: int
     enhanced: str | None
     text: str
     step: Step
 
-    def reply(self, verdict: Verdict, **words: str) -> Reply:
+    def reply(self, verdict: Verdict, words: Words = NO_WORDS) -> Reply:
         """The reply for a verdict: its own text and code if it has any, else those of the table."""
         if not verdict.text and verdict.code is None:
-            return _new_reply(self, **words) if "uuid" in words else _known_reply(self, **words)
+            return _new_reply(self, words) if words.uuid else _known_reply(self, words)
         code = verdict.code or self.code
-        reply = Reply.parse_text(code, verdict.text or self.text.format(**words))
+        reply = Reply.parse_text(code, verdict.text or self.filled(words))
         if reply.enhanced is None and self.enhanced is not None:
             return Reply(code, reply.lines, f"{code // 100}{self.enhanced[1:]}")
         return reply
 
+    def filled(self, words: Words) -> str:
+        """The text with the words in their places."""
+        return self.text.format(**asdict(words))
 
-def _new_reply(outcome: Outcome, **words: str) -> Reply:
-    return Reply(outcome.code, outcome.text.format(**words), outcome.enhanced)
+
+def _new_reply(outcome: Outcome, words: Words) -> Reply:
+    return Reply(outcome.code, outcome.filled(words), outcome.enhanced)
 
 
 _known_reply = lru_cache(maxsize=1024)(_new_reply)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 
 from harakapy.hooks import CONT, OK, Action, Verdict
-from harakapy.inbound.outcomes import OUTCOMES
+from harakapy.inbound.outcomes import OUTCOMES, Words
 from harakapy.inbound.transaction import Transaction
 from harakapy.mail import Content, ContentWriter, Header
 from harakapy.mail.trace import date_time, received_field, with_protocol
@@ -280,7 +280,7 @@ async def _commit(conversation: Conversation, transaction: Transaction, hook: st
             conversation.send(problem)
             return
         verdict = OK
-    reply = OUTCOMES[hook][verdict.action].reply(verdict, uuid=transaction.uuid)
+    reply = OUTCOMES[hook][verdict.action].reply(verdict, Words(uuid=transaction.uuid))
     conversation.send(reply)
     if verdict.action is OK.action:
         conversation.forgive_junk()
