@@ -610,3 +610,26 @@ def test_law_plain_path_is_parsed_alike_on_both_roads(user: str, host: str) -> N
     assert parse(f"RCPT TO:{path} ") == Rcpt(recipient)
     assert parse(f"MAIL FROM:{user}@{host}") == Mail(sender)
     assert parse(f"RCPT TO: {user}@{host}") == Rcpt(recipient)
+
+
+@given(
+    st.sampled_from([b"EHLO", b"ehlo", b"QUIT", b"Quit", b"RSET", b"DATA"]),
+    st.lists(
+        st.sampled_from([b" ", b"  ", b"a.example", b"[127.0.0.1]", b"~!", b"\t", b"\xc3\xa4", b"x" * 254])
+    ),
+)
+@example(b"EHLO", [b" ", b"x" * 254, b"y"])
+@example(b"EHLO", [b" ", b"x" * 254, b"yz"])
+def test_law_what_is_taken_at_one_look_is_taken_alike_on_the_slow_road(
+    verb: bytes, parts: list[bytes]
+) -> None:
+    line = verb + b"".join(parts)
+    slowly = line + b" "  # nothing that ends so is taken at one look, and what ends a line counts for nothing
+    try:
+        command = parse(slowly)
+    except RemoteProtocolError as error:
+        with pytest.raises(RemoteProtocolError) as quickly:
+            parse(line)
+        assert quickly.value.reply == error.reply  # noqa: PT017  # a law: some are refused, some are not
+        return
+    assert parse(line) == command
