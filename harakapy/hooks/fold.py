@@ -6,8 +6,7 @@ chains are run here, one implementation after the other.
 Time: an async implementation has ``timeout_s`` of the loop's clock. The cancel scope that enforces it is
 opened once for a run and its deadline moved along, since a scope for each call costs more than most plugins
 do. A plain function cannot be interrupted; if it blocked the event loop beyond its timeout, its answer is
-not believed any more. To look at the clock takes as long as to call a plugin that does little, so the plain
-functions of a hook are timed together, and each by itself from the first time on that they were slow.
+not believed any more.
 
 Faults are judged in `harakapy.hooks.judge`. Only `Exception` is caught: a cancelled connection stays
 cancelled. What a plugin's own tasks raised beside a cancellation is taken out of the group and noted.
@@ -55,7 +54,6 @@ class Fold:
     def __init__(self, deny: Chain, *, strict: bool = False, log: Logger | None = None) -> None:
         self._deny = deny
         self._judge = Judge(strict=strict, log=log)
-        self._slow: set[str] = set()  # the hooks whose plain functions are timed one by one
 
     @property
     def faults(self) -> Counter[tuple[str, str]]:
@@ -67,7 +65,7 @@ class Fold:
         if chain.may_wait:
             await _enter_task(args[0])
         elif not chain.layers:
-            verdict, position = self._ask_in_turn(chain, args)
+            verdict, position = self._ask_in_turn(chain, args, 0)
             if verdict is CONT or verdict.action not in DENIALS:  # nearly always
                 return verdict
             if not await self._is_overruled(chain, args, verdict):
@@ -94,7 +92,7 @@ class Fold:
 
     def decide_now(self, chain: Chain, args: Sequence[Any]) -> Verdict:
         """As `decide`, for hooks that only plain functions without layers implement."""
-        return self._ask_in_turn(chain, args)[0]
+        return self._ask_in_turn(chain, args, 0)[0]
 
     # The kinds.
 
@@ -104,27 +102,25 @@ class Fold:
         while position < end:
             if chain.is_async:
                 verdict, position = await self._ask_within_scope(chain, args, position)
-            elif position:
-                verdict, position = self._ask_one_by_one(chain, args, position)
             else:
-                verdict, position = self._ask_in_turn(chain, args)
+                verdict, position = self._ask_in_turn(chain, args, position)
             if verdict is CONT or (verdict.is_denial and await self._is_overruled(chain, args, verdict)):
                 continue
             return verdict
         return CONT
 
-    def _ask_in_turn(self, chain: Chain, args: Sequence[Any]) -> tuple[Verdict, int]:
-        """Ask plain functions up to an answer, and look at the clock afterwards."""
-        if chain.spec.name in self._slow:
-            return self._ask_one_by_one(chain, args, 0)
-        # Ten plugins on each hook come through here a hundred times a message: nothing is called but them.
-        # Which one it was is found out only when it matters.
+    def _ask_in_turn(self, chain: Chain, args: Sequence[Any], position: int) -> tuple[Verdict, int]:
+        """Ask plain functions from ``position`` on, up to an answer."""
+        # Ten plugins on each hook come through here a hundred times a message: nothing is called but them and
+        # the clock. Which one it was is found out only when it matters.
         transaction = getattr(args[0], "transaction", None) or _NO_TRANSACTION
-        verdict, behind = CONT, 0
-        began = perf_counter()
+        before = perf_counter()
+        patience_ends = before + chain.patience_s
         for takes, calls, end in chain.groups:
-            taken, behind = args[:takes], end
-            left = iter(calls)
+            if position >= end:
+                continue
+            taken = args[:takes]
+            left = iter(calls[position - end :])
             for call in left:
                 if transaction.skipped_plugins and _is_skipped(_latest(chain, end, left), args):
                     continue
@@ -132,41 +128,14 @@ class Fold:
                     answer = call(*taken)
                 except Exception as error:
                     answer = self._judge.fault(chain, _latest(chain, end, left), args, error)
+                now = perf_counter()
+                if now > patience_ends:
+                    answer = self._judge_time(chain, _latest(chain, end, left), args, now - before, answer)
+                before = now
                 if answer is not None:
-                    behind = end - length_hint(left)
-                    verdict = self._judge.verdict(chain, chain.links[behind - 1], args, answer) or CONT
+                    verdict = self._judge.verdict(chain, _latest(chain, end, left), args, answer) or CONT
                     if verdict is not CONT:
-                        break
-            else:
-                continue
-            break
-        took_s = perf_counter() - began
-        if took_s > chain.patience_s:
-            return self._judge_run(chain, args, verdict, behind, took_s)
-        return verdict, behind
-
-    def _judge_run(
-        self, chain: Chain, args: Sequence[Any], verdict: Verdict, behind: int, took_s: float
-    ) -> tuple[Verdict, int]:
-        """What the answer of plain functions counts as that took so long together; each is timed from now on.
-
-        Who it was is certain only if there was one. Gives the verdict, and the position behind it.
-        """
-        self._slow.add(chain.spec.name)
-        asked = chain.links[:behind]
-        if len(asked) > 1:
-            self._judge.note_blocking(chain, asked, args, took_s)
-            return verdict, behind
-        verdict = self._judge_time(chain, asked[0], args, took_s, verdict) or CONT
-        return self._ask_one_by_one(chain, args, behind) if verdict is CONT else (verdict, behind)
-
-    def _ask_one_by_one(self, chain: Chain, args: Sequence[Any], position: int) -> tuple[Verdict, int]:
-        """Ask plain functions from ``position`` on, up to an answer, and look at the clock after each."""
-        for behind, link in enumerate(chain.links[position:], position + 1):
-            answer = self._call(chain, link, args)
-            verdict = None if answer is None else self._judge.verdict(chain, link, args, answer)
-            if verdict is not None and verdict is not CONT:
-                return verdict, behind
+                        return verdict, end - length_hint(left)
         return CONT, len(chain.links)
 
     def _judge_time(self, chain: Chain, link: Link, args: Sequence[Any], took_s: float, answer: Any) -> Any:
@@ -174,7 +143,7 @@ class Fold:
         if took_s > link.timeout_s:
             return self._judge.overrun(chain, link, args)
         if took_s > link.patience_s:
-            self._judge.note_blocking(chain, [link], args, took_s)
+            self._judge.note_blocking(chain, link, args, took_s)
         return answer
 
     async def _ask_within_scope(
@@ -207,9 +176,9 @@ class Fold:
 
     def _call_in_turn(self, chain: Chain, args: Sequence[Any]) -> None:
         """Call plain functions, whose answers count for nothing."""
-        _, position = self._ask_in_turn(chain, args)
-        while position < len(chain.links):
-            _, position = self._ask_one_by_one(chain, args, position)
+        position, end = 0, len(chain.links)
+        while position < end:
+            _, position = self._ask_in_turn(chain, args, position)
 
     async def _call_all(self, chain: Chain, args: Sequence[Any]) -> None:
         for link in chain.links:

@@ -134,12 +134,11 @@ class Judge:
         if log is not None:
             log.crit("plugin fault", plugin=link.plugin, hook=key[1], error=_told(error), exc_info=error)
 
-    def note_blocking(self, chain: Chain, asked: Sequence[Link], args: Sequence[Any], took_s: float) -> None:
-        """Warn of plain functions that kept all other connections waiting, one of them or all together."""
+    def note_blocking(self, chain: Chain, link: Link, args: Sequence[Any], took_s: float) -> None:
+        """Warn of a plain function that kept all other connections waiting."""
         log = getattr(args[0], "log", None)
         if log is not None:
-            plugins = ", ".join(dict.fromkeys(link.plugin for link in asked))
-            log.warn("plugin blocked the event loop", plugin=plugins, hook=chain.spec.name, took_s=took_s)
+            log.warn("plugin blocked the event loop", plugin=link.plugin, hook=chain.spec.name, took_s=took_s)
 
 
 def _lacks_its_value(verdict: Verdict) -> bool:
