@@ -17,6 +17,7 @@ The file is long because all that is in hand, and what becomes of it, is in this
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -379,6 +380,8 @@ class Engine:
             limit = min(room, CLAIM_RECIPIENTS)
             lease = Lease(self._owner, self._now() + LEASE_S)
             requests = await self._store.claim(destination, lease=lease, now=now, limit=limit)
+            with trio.CancelScope(shield=True):  # these are ours now, and the schedule must get to know
+                await self._read_ahead(requests)
             moment = self._time()
             for request in requests:
                 self.schedule.offer(request, moment)
@@ -387,6 +390,17 @@ class Engine:
                 self._has_more.discard(destination)
                 return
         self._has_more.add(destination)
+
+    async def _read_ahead(self, requests: Sequence[DeliveryRequest]) -> None:
+        """Have the contents of what was claimed at hand: by one look at the store, not one for each message.
+
+        What was tried before may well fail again before its content is asked for.
+        """
+        new = [each.message.id for each in requests if each.deliveries[0].attempts == 1]
+        if new:
+            with suppress(StoreError):  # who needs it will ask again, and say so
+                for message_id, content in (await self._store.contents(new)).items():
+                    self._kept.keep(message_id, content, attempts=1)
 
     async def _renew_leases(self) -> None:
         """Renew what is in hand; what another engine has taken over is dropped before it begins."""

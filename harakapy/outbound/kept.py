@@ -1,4 +1,4 @@
-"""Content that is kept in memory between the commit of a message and its first attempt.
+"""Content that is kept in memory until the first attempt, from the commit of a message or its claim.
 
 It is a shortcut only: what is not here is read from the store.
 """
@@ -25,9 +25,14 @@ class KeptContents:
     def keep(self, message_id: str, content: Content, *, attempts: int) -> None:
         """Keep a content for so many attempts, if it is in memory already and does not take all the room.
 
-        It is kept as it leaves now: it is its owner's to change and to send again. What is there longest
-        makes room: its attempts wait for something, or will never be made.
+        It is kept as it leaves now: it is its owner's to change and to send again. What is kept already is
+        kept for so many more. What is there longest makes room: its attempts wait for something, or will
+        never be made.
         """
+        if message_id in self._kept:
+            kept, more = self._kept[message_id]
+            self._kept[message_id] = (kept, more + attempts)
+            return
         if content.is_spooled or content.output_size > self._budget:
             return
         content = Content.from_bytes(content.to_bytes())

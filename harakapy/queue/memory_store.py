@@ -180,6 +180,14 @@ class MemoryStore(Store):
             raise MessageNotFound(message_id)
         return Content.from_bytes(entry.content)
 
+    async def contents(self, message_ids: Collection[str]) -> dict[str, Content]:
+        await self._begin()
+        return {
+            each: Content.from_bytes(self._entries[each].content)
+            for each in message_ids
+            if each in self._entries
+        }
+
     async def select(self, selection: Selection, *, limit: int, after: str = "") -> Page:
         await self._begin()
         start = int(after or 0)

@@ -169,9 +169,11 @@ def read_rows(rows: Iterable[Any]) -> Found:
         try:
             if isinstance(message, UnreadableRow):
                 raise message
-            deliveries.setdefault(seq, []).append(read_delivery(message.id, key, row[:_WIDTH]))
+            delivery = read_delivery(message.id, key, row[:_WIDTH])
         except UnreadableRow as error:
             unreadable[key] = str(error)
+        else:
+            deliveries.setdefault(seq, []).append(delivery)
     requests = (
         DeliveryRequest(message, tuple(deliveries[seq]))
         for seq, message in messages.items()

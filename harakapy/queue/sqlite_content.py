@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sqlite3
+from collections.abc import Collection
 from typing import Any, Final
 
 from harakapy.mail.content import BLOCK_SIZE, Content, find_end_of_header
@@ -15,9 +17,13 @@ from harakapy.queue.sqlite_commits import first_key, last_key, seq_of
 from harakapy.queue.sqlite_errors import is_damage
 from harakapy.queue.sqlite_rows import FINAL_CODE
 
-__all__ = ["open_content", "quarantine_message"]
+__all__ = ["open_content", "quarantine_message", "small_contents"]
 
 _FIND: Final = "SELECT m.size, m.file, c.octets FROM message m LEFT JOIN content c USING (seq) WHERE m.id = ?"
+_FIND_SMALL: Final = """
+    SELECT m.id, m.size, c.octets FROM message m JOIN content c USING (seq)
+    WHERE m.file IS NULL AND m.id IN (SELECT value FROM json_each(?))
+"""
 
 
 def open_content(connection: sqlite3.Connection, files: ContentFiles, message_id: str) -> Content:
@@ -36,6 +42,16 @@ def open_content(connection: sqlite3.Connection, files: ContentFiles, message_id
     if not isinstance(octets, bytes) or len(octets) != size:
         raise ContentUnreadable(message_id, f"its {size} octets are not there, or not all")
     return Content.from_bytes(octets)
+
+
+def small_contents(connection: sqlite3.Connection, message_ids: Collection[str]) -> dict[str, Content]:
+    """As `Store.contents`: what is in the database, whole. Raises sqlite3.Error."""
+    rows = connection.execute(_FIND_SMALL, (json.dumps(list(message_ids)),))
+    return {
+        message_id: Content.from_bytes(octets)
+        for message_id, size, octets in rows
+        if isinstance(octets, bytes) and len(octets) == size
+    }
 
 
 def quarantine_message(connection: sqlite3.Connection, message_id: str, reason: str) -> int:

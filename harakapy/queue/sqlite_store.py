@@ -41,7 +41,7 @@ from harakapy.queue.group_commit import GroupCommit, Job, Joint
 from harakapy.queue.message import QueuedMessage
 from harakapy.queue.outcome import Outcome, Settlement
 from harakapy.queue.selection import Count, Selection
-from harakapy.queue.sqlite_content import open_content, quarantine_message
+from harakapy.queue.sqlite_content import open_content, quarantine_message, small_contents
 from harakapy.queue.sqlite_errors import translated
 from harakapy.queue.sqlite_queries import matching_keys
 from harakapy.queue.sqlite_readers import Readers
@@ -186,6 +186,9 @@ class SqliteStore(Store):
                 "content is unreadable, and the message quarantined", uuid=message_id, reason=error.reason
             )
             raise
+
+    async def contents(self, message_ids: Collection[str]) -> dict[str, Content]:
+        return await self._readers.run(lambda each: small_contents(each, message_ids))
 
     async def select(self, selection: Selection, *, limit: int, after: str = "") -> Page:
         return await self._readers.run(lambda each: sqlite_queries.select(each, selection, limit, after))

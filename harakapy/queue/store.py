@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -155,6 +155,14 @@ class Store(ABC):
         Raises MessageNotFound; ContentUnreadable if it is lost or damaged, then the message is quarantined;
         StoreUnavailable if it cannot be read now.
         """
+
+    async def contents(self, message_ids: Collection[str]) -> Mapping[str, Content]:
+        """The contents of these messages that can be had in memory by one look, by message.
+
+        Saves a look for each. What is not among them is to be had from `open_content`, or that tells why not.
+        Raises StoreUnavailable.
+        """
+        return {}
 
     @abstractmethod
     async def select(self, selection: Selection, *, limit: int, after: str = "") -> Page:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ async def test_a_plugin_that_denies_a_next_hop_for_now_defers_the_mail(tmp_path:
 
 
 class Forgetful(MemoryStore):
-    """Cannot give contents at first."""
+    """Cannot give contents at first, and never by one look."""
 
     def __init__(self, *errors: Exception) -> None:
         super().__init__()
@@ -92,6 +93,10 @@ class Forgetful(MemoryStore):
         if self.errors:
             raise self.errors.pop(0)
         return await super().open_content(message_id)
+
+    async def contents(self, message_ids: Collection[str]) -> dict[str, Content]:
+        await trio.lowlevel.checkpoint()
+        return {}
 
 
 class Busy(Courier):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import resource
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import trio
 import trio.testing
 
 from harakapy import DENY, Plugin, Reply, hookimpl
+from harakapy.mail import Content
 from harakapy.mail.envelope import Envelope
 from harakapy.mail.status import NO_ANSWER
 from harakapy.outbound.attempt import Answer, Phase
@@ -20,9 +22,10 @@ from harakapy.outbound.failure import judge
 from harakapy.outbound.route import Route
 from harakapy.outbound.turn import ScheduleLimits
 from harakapy.outbound.works import MAX_CALLS, calls_within
-from harakapy.queue import Selection
+from harakapy.queue import Selection, StoreUnavailable
 from harakapy.queue.memory_store import MemoryStore
 from tests.outbound.scene import MESSAGE, NOWHERE, Mailbox, Relaying, receiving, sending, wall_clock
+from tests.queue.samples import MINE, YOURS, claim_all, message, put
 
 
 class Kept(MemoryStore):
@@ -152,6 +155,60 @@ async def test_an_idle_engine_asks_the_store_one_thing_now_and_then(
         await trio.sleep(DAY)
         assert store.next_dues <= DAY / POLL_S + 2
         assert store.looks == 0
+
+
+class Read(Kept):
+    """Tells how contents are read; by one look, only if it can give them so."""
+
+    def __init__(self, *, gives_at_once: bool) -> None:
+        super().__init__()
+        self.gives_at_once = gives_at_once
+        self.looks: list[list[str]] = []
+        self.opened: list[str] = []
+
+    async def contents(self, message_ids: Collection[str]) -> dict[str, Content]:
+        self.looks.append(sorted(message_ids))
+        if not self.gives_at_once:
+            raise StoreUnavailable("not now")
+        return await super().contents(message_ids)
+
+    async def open_content(self, message_id: str) -> Content:
+        self.opened.append(message_id)
+        return await super().open_content(message_id)
+
+
+@pytest.mark.parametrize("gives_at_once", [True, False])
+async def test_contents_of_what_another_process_has_queued_are_read_by_one_look(
+    tmp_path: Path, gives_at_once: bool
+) -> None:
+    mailbox, store = Mailbox(), Read(gives_at_once=gives_at_once)
+    names = ["A", "B", "C"]
+    for name in names:
+        await put(store, "you@well.example", "you@other.example", queued=message(name))
+    async with (
+        receiving(tmp_path, mailbox) as hop,
+        sending(tmp_path, Relaying(well=hop, other=hop), store=store) as server,
+    ):
+        await server.outbound.open()
+        mails = await mailbox.wait_for(6)
+        assert [each.content.partition(b"\r\n\r\n")[2] for each in mails] == [b"body\r\n"] * 6
+        assert store.looks == [names, names], "once for each destination"
+        assert sorted(store.opened) == ([] if gives_at_once else sorted(names * 2))
+
+
+async def test_contents_of_what_was_tried_before_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+    mailbox, store = Mailbox(), Read(gives_at_once=True)
+    (delivery,) = await put(store, "you@well.example")
+    for lease in (MINE, YOURS):  # of processes that died
+        await claim_all(store, "well.example", lease)
+        await store.release_leases(lease.owner)
+    async with (
+        receiving(tmp_path, mailbox) as hop,
+        sending(tmp_path, Relaying(well=hop), store=store) as server,
+    ):
+        await server.outbound.open()
+        await mailbox.wait_for(1)
+    assert (store.looks, store.opened) == ([], [delivery.message_id])
 
 
 class Settable:

@@ -28,6 +28,19 @@ def test_content_is_kept_for_as_many_attempts_as_are_made() -> None:
     kept.attempted("A")  # also of a message that was claimed later
 
 
+def test_content_that_is_kept_already_is_kept_for_more_attempts() -> None:
+    kept = KeptContents(budget_octets=100)
+    kept.keep("A", content(60), attempts=1)
+    kept.keep("A", content(60), attempts=1)
+    kept.attempted("A")
+    assert octets_of(kept.get("A")) == b"x" * 60
+    kept.attempted("A")
+    assert kept.get("A") is None
+    kept.keep("B", content(50), attempts=1)
+    kept.keep("C", content(50), attempts=1)
+    assert kept.get("B") is not None, "what was kept twice took room once"
+
+
 def test_content_is_kept_as_it_was_whatever_its_owner_does_with_it() -> None:
     kept, own = KeptContents(), Content.from_bytes(SMALL)
     own.prepend(b"Received: once\r\n")

@@ -142,6 +142,18 @@ class StoreConformance:
             pairs = list(zip(one.blocks(1000), other.blocks(1000), strict=True))
         assert b"".join(mine for mine, yours in pairs if mine == yours) == LARGE
 
+    async def test_contents_had_by_one_look_are_whole_and_the_others_are_to_be_opened(
+        self, store: Store
+    ) -> None:
+        octets = {"A": SMALL, "B": LARGE, "C": b"no end of header", "D": b"not asked for"}
+        for name, each in octets.items():
+            await put(store, queued=message(name, size=len(each)), content=each)
+        found = await store.contents(["A", "B", "C", "gone"])
+        assert set(found) <= {"A", "B", "C"}
+        for name, content in found.items():
+            assert content.to_bytes() == octets[name]
+        assert await store.contents([]) == {}
+
     async def test_an_id_is_taken_once(self, store: Store) -> None:
         await put(store, queued=message("A.1"))
         with pytest.raises(ValueError, match=r"'A\.1' is in the store already"):
@@ -689,6 +701,7 @@ class StoreConformance:
             lambda: store.next_due(),
             lambda: store.stats(),
             lambda: store.open_content(delivery.message_id),
+            lambda: store.contents([delivery.message_id]),
             lambda: store.record([Delivered(delivery.key, OK)], owner="me"),
             lambda: store.hold(EVERYTHING),
         ):

@@ -13,6 +13,7 @@ import trio
 
 from harakapy.log import silent_logger
 from harakapy.queue import (
+    ContentUnreadable,
     Count,
     Delivered,
     Floor,
@@ -63,6 +64,36 @@ def content_files(root: Path) -> list[str]:
 
 class TestSqliteStore(StoreConformance):
     """On disk."""
+
+
+# Contents by one look.
+
+
+async def test_what_is_in_the_database_is_had_by_one_look_if_it_is_whole(
+    store: SqliteStore, root: Path
+) -> None:
+    octets = {"A": SMALL, "B": LARGE, "C": SMALL}
+    for name, each in octets.items():
+        await put(store, queued=message(name, size=len(each)), content=each)
+    assert set(await store.contents(octets)) == {"A", "C"}, "B is in a file"
+    with closing(connect(root / "queue.db")) as connection:
+        connection.execute("UPDATE content SET octets = x'00' WHERE seq = 1")
+    assert set(await store.contents(octets)) == {"C"}
+    with pytest.raises(ContentUnreadable):
+        await store.open_content("A")
+
+
+# Rows that cannot be read.
+
+
+async def test_a_claim_gives_no_request_without_recipients(store: SqliteStore, root: Path) -> None:
+    await put(store, "a@example.org", "b@example.org", queued=message("A"))
+    await put(store, queued=message("B"))
+    with closing(connect(root / "queue.db")) as connection:
+        connection.execute("UPDATE delivery SET recipient = 'no@@address' WHERE key & 1048575 = 0")
+    (request,) = await store.claim("example.org", lease=MINE, now=NOW, limit=9)
+    assert request.message.id == "A"
+    assert [each.number for each in request.deliveries] == [1]
 
 
 # Opening again.
