@@ -6,15 +6,16 @@ care: what it covered is due again.
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from harakapy.queue.delivery import Delivery, DeliveryKey, DeliveryRequest, Lease
 from harakapy.queue.message import QueuedMessage
-from harakapy.queue.sqlite_commits import first_key, last_key, seq_of
+from harakapy.queue.sqlite_commits import first_key, last_key, seqs_of
 from harakapy.queue.sqlite_rows import (
     DELIVERY_COLUMNS,
     FINAL_CODE,
@@ -62,9 +63,19 @@ _DUE: Final = (
     f"{_ROWS} WHERE d.state = {WAITING_CODE} AND d.destination = ? AND d.urgency = ? AND d.ready <= ? "
     "ORDER BY d.ready, d.key LIMIT ?"
 )
+# A list of any length is one parameter, and so one statement.
+_LISTED: Final = "key IN (SELECT value FROM json_each(?))"
 _CLAIM: Final = (
-    "UPDATE delivery SET lease_owner = ?, ready = ?, attempts = attempts + 1, last_attempt = ? WHERE key = ?"
+    "UPDATE delivery SET lease_owner = ?, ready = ?, attempts = attempts + 1, last_attempt = ? "
+    f"WHERE {_LISTED}"
 )
+_CLAIM_REPORTS: Final = f"UPDATE delivery SET lease_owner = ?, ready = ? WHERE {_LISTED}"
+_RENEW: Final = f"UPDATE delivery SET ready = ? WHERE {_LISTED} AND lease_owner = ? RETURNING key"
+_UNCLAIM: Final = f"""
+    UPDATE delivery SET lease_owner = NULL, due = ?, ready = ?, attempts = attempts - 1,
+        last_attempt = CASE attempts WHEN 1 THEN NULL ELSE last_attempt END
+    WHERE {_LISTED} AND lease_owner = ? AND state < {FINAL_CODE}
+"""
 # Grouped, because a message counts once, however many of its recipients are to be reported.
 _REPORTS_DUE: Final = f"""
     SELECT key >> {KEY_BITS} AS seq FROM delivery WHERE state >= {FINAL_CODE} AND ready <= ?
@@ -88,8 +99,8 @@ def claim(connection: sqlite3.Connection, destination: str, lease: Lease, now: f
             break
     requests, unreadable = read_rows(rows)
     quarantine(connection, unreadable)
-    taken = [(lease.owner, lease.until, now, row[0]) for row in rows if row[0] not in unreadable]
-    connection.executemany(_CLAIM, taken)
+    taken = _listed(row[0] for row in rows if row[0] not in unreadable)
+    connection.execute(_CLAIM, (lease.owner, lease.until, now, taken))
     claimed = (
         replace(request, deliveries=tuple(each.claimed(lease, now=now) for each in request.deliveries))
         for request in requests
@@ -104,10 +115,8 @@ def claim_reports(connection: sqlite3.Connection, lease: Lease, now: float, limi
         rows += connection.execute(_REPORTABLE, (first_key(seq), last_key(seq), now))
     requests, unreadable = read_rows(rows)
     quarantine(connection, unreadable)
-    connection.executemany(
-        "UPDATE delivery SET lease_owner = ?, ready = ? WHERE key = ?",
-        [(lease.owner, lease.until, row[0]) for row in rows if row[0] not in unreadable],
-    )
+    taken = _listed(row[0] for row in rows if row[0] not in unreadable)
+    connection.execute(_CLAIM_REPORTS, (lease.owner, lease.until, taken))
     claimed = (
         replace(request, deliveries=tuple(replace(each, lease=lease) for each in request.deliveries))
         for request in requests
@@ -119,24 +128,14 @@ def renew(
     connection: sqlite3.Connection, keys: Collection[DeliveryKey], lease: Lease
 ) -> frozenset[DeliveryKey]:
     """Renew as `Store.renew`."""
-    return frozenset(
-        key
-        for key, number in _numbers(connection, keys)
-        if connection.execute(
-            "UPDATE delivery SET ready = ? WHERE key = ? AND lease_owner = ?",
-            (lease.until, number, lease.owner),
-        ).rowcount
-    )
+    numbers = _numbers(connection, keys)
+    renewed = connection.execute(_RENEW, (lease.until, _listed(numbers), lease.owner))
+    return frozenset([numbers[number] for (number,) in renewed.fetchall()])
 
 
 def unclaim(connection: sqlite3.Connection, keys: Collection[DeliveryKey], owner: str, due: float) -> None:
     """Give back as `Store.unclaim`."""
-    connection.executemany(
-        "UPDATE delivery SET lease_owner = NULL, due = ?, ready = ?, attempts = attempts - 1, "
-        "last_attempt = CASE attempts WHEN 1 THEN NULL ELSE last_attempt END "
-        f"WHERE key = ? AND lease_owner = ? AND state < {FINAL_CODE}",
-        [(due, due, number, owner) for _, number in _numbers(connection, keys)],
-    )
+    connection.execute(_UNCLAIM, (due, due, _listed(_numbers(connection, keys)), owner))
 
 
 def release_leases(connection: sqlite3.Connection, owner: str | None) -> int:
@@ -189,12 +188,11 @@ def _message(row: list[Any]) -> QueuedMessage | UnreadableRow:
         return error
 
 
-def _numbers(
-    connection: sqlite3.Connection, keys: Collection[DeliveryKey]
-) -> Iterator[tuple[DeliveryKey, int]]:
-    """Keys with what they are in the table, without those whose message is gone."""
-    seqs = {message_id: seq_of(connection, message_id) for message_id in {key.message_id for key in keys}}
-    for key in keys:
-        seq = seqs[key.message_id]
-        if seq is not None:
-            yield key, first_key(seq) | key.number
+def _numbers(connection: sqlite3.Connection, keys: Collection[DeliveryKey]) -> dict[int, DeliveryKey]:
+    """Keys by what they are in the table, without those whose message is gone."""
+    seqs = seqs_of(connection, {key.message_id for key in keys})
+    return {first_key(seqs[key.message_id]) | key.number: key for key in keys if key.message_id in seqs}
+
+
+def _listed(keys: Iterable[int]) -> str:
+    return json.dumps(list(keys))

@@ -23,7 +23,7 @@ from harakapy.queue.sqlite_rows import (
 )
 from harakapy.queue.sqlite_schema import KEY_BITS
 
-__all__ = ["NewMessage", "drop", "first_key", "insert", "last_key", "record", "seq_of", "settle"]
+__all__ = ["NewMessage", "drop", "first_key", "insert", "last_key", "record", "seq_of", "seqs_of", "settle"]
 
 
 _NEXT_SEQ: Final = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'message'), 0) + 1"
@@ -117,7 +117,7 @@ def record(
 
     For each: those that came too late, and files that no row names any more.
     """
-    seqs = _seqs_of(connection, {each.key.message_id for outcomes, _ in batches for each in outcomes})
+    seqs = seqs_of(connection, {each.key.message_id for outcomes, _ in batches for each in outcomes})
     finished = _finish(connection, seqs, [outcome for outcomes, _ in batches for outcome in outcomes])
     late: list[set[DeliveryKey]] = []
     touched: dict[int, int] = {}  # {seq: number of the batch that has ended something of it}
@@ -141,7 +141,8 @@ def _is_simply_done(outcome: Outcome) -> bool:
     return isinstance(outcome, Delivered) and outcome.report_at is None
 
 
-def _seqs_of(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, int]:
+def seqs_of(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, int]:
+    """The seqs of messages, by id; those that are not there are missing."""
     return dict(connection.execute(_SEQS, (json.dumps(list(ids)),)).fetchall())
 
 
