@@ -14,7 +14,7 @@ from typing import Any
 from tests.benchmarks.loads import MIB, Task, named
 from tests.benchmarks.measure import Failed, bench_folder, free_port, generate, generator_command
 from tests.benchmarks.peers import Missing, Peer, Setting
-from tests.benchmarks.peers.peer import OTHERS
+from tests.benchmarks.peers.peer import OTHERS, Running
 from tests.benchmarks.sink import Sink, Stuck
 
 Say = Callable[[str], None]
@@ -24,6 +24,7 @@ SPARE_DESCRIPTORS = 1000
 DEAD_HOSTS = 30
 DEAD_MESSAGES = 20 * DEAD_HOSTS
 LIVE_MESSAGES = 1000
+FLUSHED = "s to deliver them, once the next hop takes mail and the queue is flushed"
 FAIRNESS = (
     f"{LIVE_MESSAGES:,} messages to a live host, behind {DEAD_MESSAGES} to {DEAD_HOSTS} that never answer"
 )
@@ -40,7 +41,14 @@ def measure(peers: Sequence[Peer], queued: int, idle: int, say: Say) -> dict[str
             ["", "KiB of the server for each"], holding, lambda peer: _idle(peer, idle), say
         ),
         f"{queued:,} messages in the queue": _rows(
-            ["", "s to accept them", "s to the greeting after a restart", "MiB then", "s to list them"],
+            [
+                "",
+                "s to accept them",
+                "s to the greeting after a restart",
+                "MiB then",
+                "s to list them",
+                FLUSHED,
+            ],
             keeping,
             lambda peer: _queue(peer, queued),
             say,
@@ -56,7 +64,7 @@ def _rows(
     for peer in peers:
         try:
             row = [peer.name, *measured(peer)]
-        except (Missing, Failed, Stuck, OSError) as error:
+        except (Missing, Failed, Stuck, OSError, subprocess.CalledProcessError) as error:
             row = [peer.name, f"failed: {error}", *["-"] * (len(header) - 2)]
         say(", ".join(row))
         rows.append(row)
@@ -109,7 +117,7 @@ def _raise_limit(descriptors: int) -> None:
 
 
 def _queue(peer: Peer, messages: int) -> list[str]:
-    """The next hop refuses connections all the time, so everything stays."""
+    """The next hop refuses connections until the end, so everything stays."""
     (load,) = named("relay-kept")
     with bench_folder() as folder:
         setting = Setting(folder, free_port(), Task.RELAY, free_port())
@@ -123,11 +131,31 @@ def _queue(peer: Peer, messages: int) -> list[str]:
             began = time.perf_counter()
             listed = subprocess.run(running.lists_queue, capture_output=True, check=False, cwd=folder)
             listed_s = time.perf_counter() - began
+            if listed.returncode or len(listed.stdout.splitlines()) < messages:
+                raise Failed(f"lists {len(listed.stdout.splitlines())} lines: {listed.stderr[-200:]!r}")
+            delivered = _flush(running, messages)
         finally:
             running.kill()
-    if listed.returncode or len(listed.stdout.splitlines()) < messages:
-        raise Failed(f"lists {len(listed.stdout.splitlines())} lines: {listed.stderr[-200:]!r}")
-    return [f"{accepted.seconds:.0f}", f"{running.ready_s:.2f}", f"{memory / MIB:.0f}", f"{listed_s:.1f}"]
+    return [
+        f"{accepted.seconds:.0f}",
+        f"{running.ready_s:.2f}",
+        f"{memory / MIB:.0f}",
+        f"{listed_s:.1f}",
+        delivered,
+    ]
+
+
+def _flush(running: Running, messages: int) -> str:
+    """Seconds from the order to try all to the last delivery; "-" if there is no such order."""
+    if not running.flushes_queue:
+        return "-"
+    with Sink(running.setting.next_hop) as sink:
+        began = time.perf_counter()
+        subprocess.run(
+            running.flushes_queue, stdout=subprocess.DEVNULL, check=True, cwd=running.setting.folder
+        )
+        sink.wait_for(messages)
+        return f"{time.perf_counter() - began:.1f}"
 
 
 def _fairness(peer: Peer) -> list[str]:

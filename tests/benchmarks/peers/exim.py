@@ -63,6 +63,7 @@ class Exim(Peer):
             setting,
             [PROGRAM, "-C", str(file), "-bdf", "-q30m"],
             lists_queue=[PROGRAM, "-C", str(file), "-bp"],
+            flushes_queue=[PROGRAM, "-C", str(file), "-qqff"],
         )
 
     def _configuration(self, setting: Setting) -> str:

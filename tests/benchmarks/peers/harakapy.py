@@ -55,6 +55,7 @@ class Harakapy(Peer):
             setting,
             [*command, "serve", "-c", str(file)],
             lists_queue=[*command, "queue", "list", "-c", str(file)],
+            flushes_queue=[*command, "queue", "flush", "--all", "-c", str(file)],
         )
 
     def _configuration(self, setting: Setting) -> str:

@@ -59,7 +59,11 @@ class Setting:
 
 
 class Running:
-    """A server that runs, with all its processes. ``lists_queue`` is the command that shows its queue."""
+    """A server that runs, with all its processes.
+
+    ``lists_queue`` is the command that shows its queue, ``flushes_queue`` the one that has it try all of that
+    now; empty if there is none.
+    """
 
     def __init__(
         self,
@@ -68,9 +72,10 @@ class Running:
         *,
         environment: Mapping[str, str] | None = None,
         lists_queue: Sequence[str] = (),
+        flushes_queue: Sequence[str] = (),
     ) -> None:
         self.setting = setting
-        self.lists_queue = tuple(lists_queue)
+        self.lists_queue, self.flushes_queue = tuple(lists_queue), tuple(flushes_queue)
         began = time.perf_counter()
         with Path(setting.folder, "output").open("ab") as output:
             self._process = subprocess.Popen(

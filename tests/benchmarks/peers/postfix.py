@@ -11,6 +11,7 @@ from tests.benchmarks.peers.peer import DELIVERIES, MAX_MESSAGE_OCTETS, Missing,
 
 SERVICES = """\
 127.0.0.1:{port} inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -22,6 +23,7 @@ verify unix - - n - 1 verify
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
 relay unix - - n - - smtp
+flush unix n - n 1000? 0 flush
 showq unix n - n - - showq
 error unix - - n - - error
 retry unix - - n - - error
@@ -65,6 +67,7 @@ class Postfix(Peer):
             setting,
             [f"{daemons}/master", "-c", str(config), "-d"],
             lists_queue=["postqueue", "-c", str(config), "-p"],
+            flushes_queue=["postqueue", "-c", str(config), "-f"],
         )
 
     def _configure(self, config: Path, daemons: str, setting: Setting) -> None:
