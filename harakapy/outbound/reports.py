@@ -47,6 +47,7 @@ from harakapy.queue import (
     State,
     Store,
     StoreError,
+    Told,
 )
 from harakapy.smtp.address import NULL_PATH, Address
 from harakapy.smtp.parameters import Body, DeliverBy, MailParameters, Notify, Ret
@@ -174,14 +175,15 @@ class Reporter:
         """Tell the sender that a message takes long; whether a report was sent.
 
         Called after the outcome was recorded that made it late. It tells of all recipients that were tried
-        and are still waiting, once for each message; not of those without NOTIFY=DELAY. Once the time is over
-        that the sender has set, the status is that of expired mail, whatever was heard last, as sendmail's
-        is. When a limit is reached nothing happens, and the next outcome is the time to call again. Raises
-        StoreError.
+        and are still waiting, each `Told` at most once for a message; not of those without NOTIFY=DELAY. Once
+        the time is over that the sender has set, the status is that of expired mail, whatever was heard last,
+        as sendmail's is. When a limit is reached nothing happens, and the next outcome is the time to call
+        again. Raises StoreError.
         """
         if message.mail_from.is_null or not self._has_room_for(self._sender(message), now):
             return False
-        status = EXPIRED if message.deliver_by is not None and now >= message.deliver_by else None
+        is_over = message.deliver_by is not None and now >= message.deliver_by
+        told, status = (Told.TIME_LIMIT, EXPIRED) if is_over else (Told.DELAY, None)
         waiting = Selection(message_ids=frozenset({message.id}), states=frozenset({State.WAITING}))
         page = await self._store.select(waiting, limit=1)
         fates = tuple(
@@ -190,9 +192,9 @@ class Reporter:
             for delivery in found.deliveries
             if delivery.diagnostic is not None and wants(message, delivery.recipient, Action.DELAYED)
         )
-        if not fates or page.requests[0].message.is_delay_reported:
+        if not fates or page.requests[0].message.told >= told:
             return False
-        settles = Settlement(message.id, self._owner, is_delay_reported=True)
+        settles = Settlement(message.id, self._owner, told=told)
         try:
             await self._send(_Plan(message, self._sender(message), fates, settles), now)
         except LeaseLost:  # reported or delivered meanwhile

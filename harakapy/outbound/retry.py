@@ -14,7 +14,7 @@ from msgspec import Struct
 from harakapy.mail.safe_text import neutralise
 from harakapy.mail.status import EXPIRED, EnhancedStatus
 from harakapy.queue.delivery import Diagnostic
-from harakapy.queue.message import QueuedMessage
+from harakapy.queue.message import QueuedMessage, Told
 
 __all__ = ["Lifetime", "RetrySchedule"]
 
@@ -86,12 +86,15 @@ class Lifetime(Struct, frozen=True):
     def delay_report_at(self, message: QueuedMessage) -> float | None:
         """From when on the sender is to be told of the delay; None for never, or never again.
 
-        Who of the recipients it is told about depends on their NOTIFY as well (RFC 3461 4.1).
+        It hears once that mail takes long, and once that a time limit is over, if that is later. Who of the
+        recipients it is told about depends on their NOTIFY as well (RFC 3461 4.1).
         """
-        if message.is_delay_reported or message.mail_from.is_null:
+        if message.mail_from.is_null:
             return None
-        times = [message.first_due + self.delay_warning] if self.delay_warning else []
-        if message.deliver_by is not None and not _returns(message):
+        times = []
+        if self.delay_warning and message.told < Told.DELAY:
+            times.append(message.first_due + self.delay_warning)
+        if message.deliver_by is not None and message.told < Told.TIME_LIMIT and not _returns(message):
             times.append(message.deliver_by)
         return min(times, default=None)
 

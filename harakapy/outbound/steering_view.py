@@ -58,7 +58,7 @@ def message_view(request: DeliveryRequest, now: float, *, max_deliveries: int) -
         "parameters": _parameters(message.params),
         "deliver_by": message.deliver_by,
         "hold_until": message.hold_until,
-        "is_delay_reported": message.is_delay_reported,
+        "is_delay_reported": bool(message.told),
         "recipients": len(request.deliveries),
         "deliveries": [_delivery_view(each, now) for each in request.deliveries[:max_deliveries]],
     }

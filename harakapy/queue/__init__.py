@@ -21,7 +21,7 @@ from harakapy.queue.errors import (
     StoreUnavailable,
 )
 from harakapy.queue.files import FileSystem, Floor, FreeSpace
-from harakapy.queue.message import QueuedMessage, durable_notes
+from harakapy.queue.message import QueuedMessage, Told, durable_notes
 from harakapy.queue.outcome import Deferred, Delivered, Failed, Outcome, Settlement
 from harakapy.queue.selection import Count, Selection
 from harakapy.queue.sqlite_store import SqliteStore
@@ -59,6 +59,7 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "StoreUnavailable",
+    "Told",
     "deliveries_to",
     "destinations_of",
     "durable_notes",

@@ -300,14 +300,14 @@ class MemoryStore(Store):
     def _settle(self, settlement: Settlement) -> None:
         entry = self._entries.get(settlement.message_id)
         keys = {DeliveryKey(settlement.message_id, number) for number in settlement.concluded}
-        if entry is None or (settlement.is_delay_reported and entry.message.is_delay_reported):
+        if entry is None or (settlement.told and entry.message.told >= settlement.told):
             raise LeaseLost(settlement.message_id)
         for key in keys:
             delivery = self._find(key)
             if delivery is None or not delivery.state.is_final or not self._is_owner(key, settlement.owner):
                 raise LeaseLost(settlement.message_id)
-        if settlement.is_delay_reported:
-            entry.message = replace(entry.message, is_delay_reported=True)
+        if settlement.told:
+            entry.message = replace(entry.message, told=settlement.told)
         for key in keys:
             self._drop(key)
 

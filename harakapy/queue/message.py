@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from enum import IntEnum
 from typing import Any, Self
 
 from msgspec import Struct, field
@@ -13,7 +14,17 @@ from harakapy.mail.envelope import Envelope
 from harakapy.smtp.address import Address
 from harakapy.smtp.parameters import NO_MAIL_PARAMETERS, MailParameters
 
-__all__ = ["QueuedMessage", "durable_notes", "encode_notes"]
+__all__ = ["QueuedMessage", "Told", "durable_notes", "encode_notes"]
+
+
+class Told(IntEnum):
+    """What the sender of a message was told about its being late; each says more than those before it."""
+
+    NOTHING = 0
+    DELAY = 1
+    """It takes long."""
+    TIME_LIMIT = 2
+    """The time is over that the sender has set, and it is tried further (DELIVERBY with N)."""
 
 
 class QueuedMessage(Struct, frozen=True, kw_only=True):
@@ -40,8 +51,8 @@ class QueuedMessage(Struct, frozen=True, kw_only=True):
     """Until when the sender asked to hold it back (RFC 4865); its deliveries are due no earlier."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Notes of plugins; JSON values, see `durable_notes`."""
-    is_delay_reported: bool = False
-    """Whether the sender was told that it takes long."""
+    told: Told = Told.NOTHING
+    """What the sender has heard of its being late."""
 
     @classmethod
     def from_envelope(

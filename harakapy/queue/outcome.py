@@ -7,6 +7,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from harakapy.queue.delivery import DeliveryKey, Diagnostic
+from harakapy.queue.message import Told
 
 __all__ = ["Deferred", "Delivered", "Failed", "Outcome", "Settlement"]
 
@@ -52,5 +53,5 @@ class Settlement(Struct, frozen=True):
     """Who holds the leases on the deliveries below."""
     concluded: tuple[int, ...] = ()
     """Numbers of deliveries in a final state that are reported now, and so done with."""
-    is_delay_reported: bool = False
-    """Whether the sender is told now that it takes long."""
+    told: Told = Told.NOTHING
+    """What the sender is told now about its being late."""

@@ -49,6 +49,7 @@ _KEEP: Final = (
     f"WHERE key = ? AND state < {FINAL_CODE} AND lease_owner IS coalesce(?, lease_owner)"
 )
 _NAME: Final = "UPDATE delivery SET next_hop = ?, destination = ? WHERE key = ?"
+_TELL: Final = "UPDATE message SET is_delay_reported = ? WHERE seq = ? AND is_delay_reported < ?"
 # A list of any length is one parameter, and so one statement.
 _SEQS: Final = "SELECT id, seq FROM message WHERE id IN (SELECT value FROM json_each(?))"
 _DONE: Final = f"""
@@ -194,10 +195,9 @@ def settle(connection: sqlite3.Connection, settlement: Settlement) -> list[str]:
     seq = seq_of(connection, settlement.message_id)
     if seq is None:
         raise LeaseLost(settlement.message_id)
-    if settlement.is_delay_reported:
-        marked = connection.execute(
-            "UPDATE message SET is_delay_reported = 1 WHERE seq = ? AND NOT is_delay_reported", (seq,)
-        )
+    if settlement.told:
+        told = int(settlement.told)
+        marked = connection.execute(_TELL, (told, seq, told))
         if not marked.rowcount:
             raise LeaseLost(settlement.message_id)
     for number in set(settlement.concluded):

@@ -15,7 +15,7 @@ from typing import Any, Final
 from harakapy.mail.envelope import Recipient
 from harakapy.mail.status import EnhancedStatus
 from harakapy.queue.delivery import Delivery, Diagnostic, Lease, State
-from harakapy.queue.message import QueuedMessage, encode_notes
+from harakapy.queue.message import QueuedMessage, Told, encode_notes
 from harakapy.queue.sqlite_schema import KEY_BITS
 from harakapy.smtp.address import PLAIN_MAILBOX, Address, plain_address
 from harakapy.smtp.errors import ProtocolError
@@ -58,7 +58,7 @@ _STATES: Final = {code: state for state, code in STATE_CODES.items()}
 MESSAGE_COLUMNS: Final = (
     "id, mail_from, params, size, arrived, priority, deliver_by, hold_until, notes, is_delay_reported"
 )
-"""The columns of `message_row`, in its order."""
+"""The columns of `message_row`, in its order. The last one is a number of `Told`."""
 
 DELIVERY_COLUMNS: Final = (
     "recipient, params, domain, next_hop, destination, urgency, state, due, ready, lease_owner, attempts, "
@@ -101,7 +101,7 @@ def message_row(message: QueuedMessage) -> tuple[Any, ...]:
         message.deliver_by,
         message.hold_until,
         encode_notes(message.notes),
-        int(message.is_delay_reported),
+        int(message.told),
     )
 
 
@@ -118,7 +118,7 @@ def read_message(row: Row) -> QueuedMessage:
             deliver_by=_time(row[6]),
             hold_until=_time(row[7]),
             notes=_notes(row[8]),
-            is_delay_reported=bool(row[9]),
+            told=Told(row[9]),
         )
     except (ValueError, TypeError, ProtocolError, RecursionError) as error:
         raise UnreadableRow(f"message {row[0]!r}: {error}") from error

@@ -87,7 +87,7 @@ class Store(ABC):
         """Record that something was reported, or is not to be; deliveries concluded are gone.
 
         Raises LeaseLost, and changes nothing, if one of them is not in a final state under the owner's lease,
-        or the message is gone, or its delay is reported already.
+        or the message is gone, or its sender was told as much before.
         """
 
     @abstractmethod

@@ -36,6 +36,7 @@ from harakapy.queue import (
     State,
     Store,
     StoreError,
+    Told,
     deliveries_to,
 )
 from harakapy.queue.memory_store import MemoryStore
@@ -56,6 +57,7 @@ T = TypeVar("T")
 NOW = 1_800_000_000.0
 IDS = st.sampled_from(["A", "B", "C", "D", "a_%", "E*", "F", "G", "H"])
 PICKS = st.lists(st.integers(0, 20), max_size=8)
+TOLD = st.sampled_from(Told)
 OWNERS = st.sampled_from(["one", "two"])
 TIMES = st.integers(-20, 10).map(lambda seconds: NOW + seconds)
 DESTINATIONS = ["a.example", "b.example", "lmtp:c"]
@@ -114,7 +116,7 @@ ORDERS = st.builds(
     recipients=st.lists(st.sampled_from(RECIPIENTS), min_size=1, max_size=4),
     due=TIMES,
     owner=st.none() | OWNERS,
-    settles=st.none() | st.none() | st.builds(Settlement, IDS, OWNERS, st.just((0,)), st.booleans()),
+    settles=st.none() | st.none() | st.builds(Settlement, IDS, OWNERS, st.just((0,)), TOLD),
 )
 CONDITIONS: dict[str, st.SearchStrategy[Any]] = {
     "message_ids": st.frozensets(IDS, max_size=4),
@@ -223,12 +225,12 @@ class StoresAgree(RuleBasedStateMachine):
         outcomes = [end(key) for key, end in zip(keys, ends, strict=False)]
         self.both(lambda store: store.record(outcomes, owner=owner))
 
-    @rule(owner=OWNERS, limit=st.integers(1, 3), is_delay=st.booleans())
-    def report(self, owner: str, limit: int, is_delay: bool) -> None:
+    @rule(owner=OWNERS, limit=st.integers(1, 3), told=TOLD)
+    def report(self, owner: str, limit: int, told: Told) -> None:
         lease = Lease(owner, self.now + 10)
         for request in self.both(lambda store: store.claim_reports(lease=lease, now=self.now, limit=limit)):
             concluded = tuple(delivery.number for delivery in request.deliveries)
-            settlement = Settlement(request.message.id, owner, concluded, is_delay)
+            settlement = Settlement(request.message.id, owner, concluded, told)
             self.both(lambda store, each: store.settle(each), settlement)
 
     @rule(owner=OWNERS, limit=st.integers(1, 3))
@@ -242,14 +244,14 @@ class StoresAgree(RuleBasedStateMachine):
         recorded = [end(key) for key, end in zip(keys, ends, strict=False)]
         self.both(lambda store: store.record(recorded, owner=owner or holder))
 
-    @rule(owner=OWNERS, is_delay=st.booleans(), numbers=st.none() | st.lists(st.integers(0, 3)))
-    def settle(self, owner: str, is_delay: bool, numbers: list[int] | None) -> None:
+    @rule(owner=OWNERS, told=TOLD, numbers=st.none() | st.lists(st.integers(0, 3)))
+    def settle(self, owner: str, told: Told, numbers: list[int] | None) -> None:
         """Settle all that can be, or some numbers of the first message, claimed or not."""
         final = Selection(states=frozenset({State.DELIVERED, State.FAILED}))
         for request in self.loop.run(lambda: in_pages(self.model, final, 100)):
             mine = [each.number for each in request.deliveries if each.lease and each.lease.owner == owner]
             concluded = tuple(mine if numbers is None else numbers)
-            settlement = Settlement(request.message.id, owner, concluded, is_delay)
+            settlement = Settlement(request.message.id, owner, concluded, told)
             self.both(lambda store, each: store.settle(each), settlement)
             if numbers is not None:
                 break
@@ -425,7 +427,7 @@ FLOATS = st.floats(0, 4e9)
         deliver_by=st.none() | FLOATS,
         hold_until=st.none() | FLOATS,
         notes=NOTES,
-        is_delay_reported=st.booleans(),
+        told=TOLD,
     )
 )
 def test_a_message_comes_back_from_its_row(message: QueuedMessage) -> None:

@@ -454,6 +454,15 @@ async def test_mail_later_than_its_sender_allows_is_told_of_as_expired(
     assert told(report) == {"late@example.org": "delayed"}
 
 
+async def test_who_heard_of_a_delay_hears_once_of_the_time_limit_that_it_had_set(desk: Desk) -> None:
+    (late,) = await desk.put("late@example.org")
+    await desk.store.record([Deferred(late.key, LATER, NOW + 300)], owner="scheduler")
+    for now in (NOW + 50, NOW + 59, NOW + 60, NOW + 70):
+        message = replace(await desk.message("M1.1"), deliver_by=NOW + 60)
+        await desk.reporter.report_delay(message, retry_until=NOW + 432_000, now=now)
+    assert [groups(report)[0]["Status"] for _, report in desk.sent] == ["4.4.1", "4.4.7"]
+
+
 async def test_delay_of_mail_without_a_sender_is_not_reported(desk: Desk) -> None:
     (delivery,) = await desk.put("user@example.org", mail_from="")
     await desk.store.record([Deferred(delivery.key, LATER, NOW + 300)], owner="scheduler")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from harakapy.outbound.retry import Lifetime, RetrySchedule
-from harakapy.queue import Diagnostic, QueuedMessage
+from harakapy.queue import Diagnostic, QueuedMessage, Told
 from harakapy.smtp.parameters import DeliverBy, MailParameters
 from tests.queue.samples import LATER, NOW, message
 
@@ -94,7 +94,17 @@ def test_a_time_limit_that_was_over_on_arrival_is_told_at_once() -> None:
 def test_the_sender_hears_of_a_delay_once() -> None:
     assert not LIFETIME.is_delay_report_due(message(), NOW + 4 * HOUR - 1)
     assert LIFETIME.is_delay_report_due(message(), NOW + 4 * HOUR)
-    assert LIFETIME.delay_report_at(replace(message(), is_delay_reported=True)) is None
+    assert LIFETIME.delay_report_at(replace(message(), told=Told.DELAY)) is None
+
+
+def test_who_heard_of_a_delay_hears_of_a_later_time_limit_too() -> None:
+    late = limited(DeliverBy(6 * 3600, "N"))
+    assert LIFETIME.delay_report_at(late) == NOW + 4 * HOUR
+    assert LIFETIME.delay_report_at(replace(late, told=Told.DELAY)) == NOW + 6 * HOUR
+    early = limited(DeliverBy(3600, "N"))
+    assert LIFETIME.delay_report_at(early) == NOW + HOUR
+    for each in (late, early):
+        assert LIFETIME.delay_report_at(replace(each, told=Told.TIME_LIMIT)) is None
 
 
 def test_the_null_sender_hears_of_no_delay() -> None:

@@ -32,6 +32,7 @@ from harakapy.queue import (
     State,
     Store,
     StoreUnavailable,
+    Told,
     deliveries_to,
 )
 from harakapy.smtp.address import Address
@@ -91,7 +92,7 @@ class StoreConformance:
             deliver_by=NOW + 120,
             hold_until=NOW + 5,
             notes={"queue": {"next_hop": "lmtp://x"}, "list": [1, 2.5, None, "\ud800 ü"]},
-            is_delay_reported=True,
+            told=Told.TIME_LIMIT,
         )
         asked = RcptParameters(
             notify=frozenset({Notify.SUCCESS, Notify.DELAY}),
@@ -472,26 +473,30 @@ class StoreConformance:
         assert [request.message.id for request in page.requests] == ["R1"]
         assert page.requests[0].message.mail_from.is_null
 
-    async def test_a_delay_is_reported_once(self, store: Store) -> None:
+    async def test_a_sender_is_told_once_of_a_delay_and_once_of_a_time_limit_after_that(
+        self, store: Store
+    ) -> None:
         (delivery,) = await put(store)
-        settlement = Settlement(delivery.message_id, "me", is_delay_reported=True)
-        await store.settle(settlement)
-        with pytest.raises(LeaseLost):
+        delay, limit = (
+            Settlement(delivery.message_id, "me", told=each) for each in (Told.DELAY, Told.TIME_LIMIT)
+        )
+        for settlement, too_late in ((delay, [delay]), (limit, [delay, limit])):
             await store.settle(settlement)
-        (request,) = await store.claim("example.org", lease=MINE, now=NOW, limit=1)
-        assert request.message.is_delay_reported
+            for late in too_late:
+                with pytest.raises(LeaseLost):
+                    await store.settle(late)
+            (request,) = (await store.select(EVERYTHING, limit=1)).requests
+            assert request.message.told is settlement.told
 
     async def test_a_settlement_is_recorded_as_a_whole_or_not_at_all(self, store: Store) -> None:
         one, two = await put(store, "a@example.org", "b@example.org", lease=MINE)
         await store.record([Failed(one.key, NEVER, NOW)], owner="me")
         await store.claim_reports(lease=MINE, now=NOW, limit=1)
         with pytest.raises(LeaseLost):
-            await store.settle(
-                Settlement(one.message_id, "me", (one.number, two.number), is_delay_reported=True)
-            )
+            await store.settle(Settlement(one.message_id, "me", (one.number, two.number), told=Told.DELAY))
         (request,) = (await store.select(EVERYTHING, limit=1)).requests
         assert len(request.deliveries) == 2
-        assert not request.message.is_delay_reported
+        assert request.message.told is Told.NOTHING
 
     # Looking and steering.
 
