@@ -16,7 +16,7 @@ The file is long because all that is in hand, and what becomes of it, is in this
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -162,7 +162,7 @@ class Engine:
             if selection.matches(request.message, delivery)
         ]
         if keys:
-            self.schedule.discard(keys, self._time())
+            self._discard(keys)
             await self._unclaim(keys, self._now() + WITHDRAWN_S)
 
     # What goes out.
@@ -355,7 +355,7 @@ class Engine:
             return
         self._log.warn("the clock was set; mail and its retries move along", by_s=jump_s)
         keys = [each.key for request in self.schedule.waiting_requests() for each in request.deliveries]
-        self.schedule.discard(keys, self._time())
+        self._discard(keys)
         self._now.move(jump_s)
         try:
             await self._store.shift_times(ClockSet(jump_s, self._now()))
@@ -414,7 +414,7 @@ class Engine:
             except StoreError as error:
                 self._log.error("leases not renewed", problem=str(error))
             else:
-                self.schedule.discard(keys - kept, self._time())
+                self._discard(keys - kept)
 
     async def _look_for_overdue(self) -> None:
         """Conclude what is too old and waits for a site that is left alone, now and then."""
@@ -440,6 +440,12 @@ class Engine:
                 await trio.sleep(max(0.0, self.reporter.report_at(0.0)))
             if wait.cancelled_caught and is_heard:
                 self._has_reports.set()  # its reports may be due later than now
+
+    def _discard(self, keys: Collection[DeliveryKey]) -> None:
+        """Drop what is in hand and not begun, for it is somebody else's now."""
+        self.schedule.discard(keys, self._time())
+        for message_id in {key.message_id for key in keys}:
+            self._kept.forget(message_id)
 
     async def _give_back(self, requests: Sequence[DeliveryRequest]) -> None:
         """Return to the store what was claimed and not tried."""

@@ -46,6 +46,11 @@ class KeptContents:
         kept = self._kept.get(message_id)
         return None if kept is None else kept[0]
 
+    def forget(self, message_id: str) -> None:
+        """Let a content go, whatever attempts are left: they will be made later, if at all."""
+        if message_id in self._kept:
+            self._let_go(message_id)
+
     def attempted(self, message_id: str) -> None:
         """One of the attempts is over; with the last one the content is let go."""
         kept = self._kept.get(message_id)

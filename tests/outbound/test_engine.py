@@ -15,6 +15,7 @@ from harakapy import DENY, Plugin, Reply, hookimpl
 from harakapy.mail import Content
 from harakapy.mail.envelope import Envelope
 from harakapy.mail.status import NO_ANSWER
+from harakapy.net import enter_task
 from harakapy.outbound.attempt import Answer, Phase
 from harakapy.outbound.courier import Courier, Ending, Source
 from harakapy.outbound.engine import POLL_S
@@ -209,6 +210,47 @@ async def test_contents_of_what_was_tried_before_are_read_when_they_are_asked_fo
         await server.outbound.open()
         await mailbox.wait_for(1)
     assert (store.looks, store.opened) == ([], [delivery.message_id])
+
+
+class Slow(Courier):
+    """Delivers once it may."""
+
+    def __init__(self) -> None:
+        self.has_begun, self.may_end = trio.Event(), trio.Event()
+        self.host = ""
+
+    async def carry_from(
+        self, source: Source, envelope: Envelope, route: Route, *, deliver_by: float | None = None
+    ) -> list[Ending]:
+        await enter_task()
+        self.host = envelope.rcpt_to[0].address.host
+        self.has_begun.set()
+        await self.may_end.wait()
+        answer = Answer(Phase.DOT, Reply(250, "taken", "2.0.0"))
+        return [Ending(judge(answer, has_more_hosts=False), answer)]
+
+
+async def test_contents_of_what_an_operator_takes_away_are_not_kept(tmp_path: Path) -> None:
+    slow = Slow()
+    async with sending(tmp_path, Addresses()) as server:
+        await server.outbound.open()
+        works = server.outbound.works
+        assert works is not None
+        works.engine.attempts._courier = slow
+        works.schedule.reconfigure(ScheduleLimits(max_deliveries=1, max_calls=1), 0)
+        sent = {
+            host: await server.outbound.send("me@example.org", f"you@{host}", MESSAGE)
+            for host in ("hanging1.example", "hanging2.example")
+        }
+        kept = works.engine._kept
+        with trio.fail_after(5):
+            await slow.has_begun.wait()
+            while not all(map(kept.get, sent.values())):  # noqa: ASYNC110  # until they are in hand
+                await trio.sleep(0.01)
+        await works.engine.withdraw(Selection())
+        assert kept.get(sent.pop(slow.host)) is not None
+        assert [kept.get(message_id) for message_id in sent.values()] == [None]
+        slow.may_end.set()
 
 
 class Settable:

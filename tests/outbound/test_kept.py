@@ -41,6 +41,17 @@ def test_content_that_is_kept_already_is_kept_for_more_attempts() -> None:
     assert kept.get("B") is not None, "what was kept twice took room once"
 
 
+def test_content_that_is_forgotten_leaves_its_room() -> None:
+    kept = KeptContents(budget_octets=100)
+    kept.keep("A", content(60), attempts=2)
+    kept.keep("B", content(40), attempts=1)
+    kept.forget("A")
+    kept.forget("A")
+    kept.keep("C", content(60), attempts=1)
+    assert kept.get("A") is None
+    assert kept.get("B") is not None
+
+
 def test_content_is_kept_as_it_was_whatever_its_owner_does_with_it() -> None:
     kept, own = KeptContents(), Content.from_bytes(SMALL)
     own.prepend(b"Received: once\r\n")
