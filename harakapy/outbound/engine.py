@@ -272,8 +272,8 @@ class Engine:
 
     def _heed_route(self, start: Start) -> None:
         """The hosts are known, and with them the site that this delivery is for."""
-        self.schedule.relocate(start, self._time())
-        self._start_what_may()
+        if self.schedule.relocate(start, self._time()):
+            self._start_what_may()
 
     async def _wait_for_room(self, start: Start) -> None:
         """A host has answered: go on when there is room, which is mostly now."""

@@ -203,15 +203,17 @@ class Schedule:
         self._line_up(site, now)
         return start
 
-    def relocate(self, start: Start, now: float) -> None:
+    def relocate(self, start: Start, now: float) -> bool:
         """Count a delivery, and what waits beside it, for the site that its destination has by now.
+
+        Gives whether that is another one than before.
 
         To be told when the hosts of a destination are known: else there would be a call to the destination
         and one to its hosts, of all its messages that are in hand one after the other.
         """
         old, new = start._destination, self._site(self._site_of(start.destination))
         if old is new:
-            return
+            return False
         self._be_busy(new)
         start._destination, start._news = new, new.concurrency.news
         old.running -= 1
@@ -221,6 +223,7 @@ class Schedule:
         self._move(old, new)
         self._come_back(new, now)
         self._step_out(old, now)
+        return True
 
     def _move(self, old: Destination, new: Destination) -> None:
         """Have what waits at one site and belongs to another one wait there."""
