@@ -83,11 +83,13 @@ class Haraka(Peer):
         if not folder.exists():
             self._configure(folder, setting)
         program = str(FOLDER / "node_modules" / "Haraka" / "bin" / "haraka")
+        command = ["node", program, "-c", str(folder)]
         return Running(
             setting,
-            ["node", program, "-c", str(folder)],
+            command,
             environment={"YES_REALLY_DO_DISCARD": "1"},
-            lists_queue=["node", program, "-c", str(folder), "--qlist"],
+            lists_queue=[*command, "--qlist"],
+            flushes_queue=[*command, "--qunstick"],
         )
 
     def _configure(self, folder: Path, setting: Setting) -> None:
