@@ -15,6 +15,7 @@ from harakapy import DENYSOFT, OK, Address, Connection, Plugin, Verdict, hookimp
 from harakapy.log import silent_logger
 from harakapy.queue import Selection, SqliteStore
 from harakapy.testing import Client
+from tests.process.workers_scene import kill_all
 from tests.served import Served, serving
 
 SMALL, LARGE = 4000, 150_000
@@ -22,6 +23,7 @@ SMALL, LARGE = 4000, 150_000
 
 CONFIGURATION = """
 hostname = "relay.test"
+workers = {workers}
 state_dir = "state"
 plugins = ["relay"]
 
@@ -155,17 +157,17 @@ def content_for(recipient: Address | str) -> bytes:
 
 @asynccontextmanager
 async def relaying(
-    folder: Path, hop: str, *, min_free_space: str = "0", **variables: str
+    folder: Path, hop: str, *, min_free_space: str = "0", workers: str = "1", **variables: str
 ) -> AsyncIterator[Served]:
     """The relay, with more variables in its environment; it is killed at the end if it still runs."""
-    configuration = CONFIGURATION.format(hop=hop, min_free_space=min_free_space)
+    configuration = CONFIGURATION.format(hop=hop, min_free_space=min_free_space, workers=workers)
     scene = serving(folder, configuration, ready=True, listens=True, **variables)
     served = await trio.to_thread.run_sync(scene.__enter__)
     try:
         yield served
     finally:
-        served.process.kill()
         with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(kill_all, served)
             await trio.to_thread.run_sync(scene.__exit__, None, None, None)
 
 

@@ -51,6 +51,19 @@ def staffed(folder: Path, configuration: str = CONFIGURATION, **variables: str) 
                 os.close(worker)
 
 
+def kill_all(served: Served) -> None:
+    """Kill a server and all its workers at once, without warning; they are dead then."""
+    watched = [os.pidfd_open(pid) for pid in children(served.process.pid)]
+    served.process.kill()
+    for worker in watched:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(worker, signal.SIGKILL)
+    for worker in watched:
+        assert select.select([worker], [], [], PATIENCE_S)[0], "a worker outlives SIGKILL"
+        os.close(worker)
+    served.process.wait(PATIENCE_S)
+
+
 def children(pid: int) -> list[int]:
     """The processes that this one has started, and that are not dead."""
     living = []
