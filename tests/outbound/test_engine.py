@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import resource
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -213,21 +213,62 @@ async def test_contents_of_what_was_tried_before_are_read_when_they_are_asked_fo
 
 
 class Slow(Courier):
-    """Delivers once it may."""
+    """Delivers once it may; ``hosts`` are those of the recipients of what has begun."""
 
     def __init__(self) -> None:
-        self.has_begun, self.may_end = trio.Event(), trio.Event()
-        self.host = ""
+        self.may_end = trio.Event()
+        self.hosts: list[str] = []
 
     async def carry_from(
         self, source: Source, envelope: Envelope, route: Route, *, deliver_by: float | None = None
     ) -> list[Ending]:
         await enter_task()
-        self.host = envelope.rcpt_to[0].address.host
-        self.has_begun.set()
+        self.hosts.append(envelope.rcpt_to[0].address.host)
         await self.may_end.wait()
         answer = Answer(Phase.DOT, Reply(250, "taken", "2.0.0"))
         return [Ending(judge(answer, has_more_hosts=False), answer)]
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for something that happens in a moment."""
+    with trio.fail_after(5):
+        while not is_so():  # noqa: ASYNC110  # nobody tells of it
+            await trio.sleep(0.01)
+
+
+class Asleep(Plugin):
+    """All domains have the same host, which is told when it may be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_tell = trio.Event()
+
+    @hookimpl
+    async def hook_get_mx(self) -> str:
+        await self.may_tell.wait()
+        return "smtp://10.0.0.1"
+
+
+async def test_what_waits_beside_a_call_begins_when_its_host_turns_out_to_be_known(tmp_path: Path) -> None:
+    asleep, hosts, slow = Asleep(), Hosts(), Slow()
+    async with sending(tmp_path, asleep) as server:
+        await server.outbound.open()
+        works = server.outbound.works
+        assert works is not None
+        works.engine.attempts._courier = hosts
+        asleep.may_tell.set()
+        await server.outbound.send("me@example.org", "you@well.example", MESSAGE)
+        await until(lambda: len(hosts.taken) == 1)
+        works.engine.attempts._courier = slow
+        asleep.may_tell = trio.Event()
+        for _ in range(2):
+            await server.outbound.send("me@example.org", "you@other.example", MESSAGE)
+        await until(lambda: len(works.schedule.in_hand()) == 2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (works.schedule.running, slow.hosts) == (1, [])
+        asleep.may_tell.set()
+        await until(lambda: len(slow.hosts) == 2)
+        slow.may_end.set()
 
 
 async def test_contents_of_what_an_operator_takes_away_are_not_kept(tmp_path: Path) -> None:
@@ -243,12 +284,9 @@ async def test_contents_of_what_an_operator_takes_away_are_not_kept(tmp_path: Pa
             for host in ("hanging1.example", "hanging2.example")
         }
         kept = works.engine._kept
-        with trio.fail_after(5):
-            await slow.has_begun.wait()
-            while not all(map(kept.get, sent.values())):  # noqa: ASYNC110  # until they are in hand
-                await trio.sleep(0.01)
+        await until(lambda: bool(slow.hosts) and all(map(kept.get, sent.values())))
         await works.engine.withdraw(Selection())
-        assert kept.get(sent.pop(slow.host)) is not None
+        assert kept.get(sent.pop(slow.hosts[0])) is not None
         assert [kept.get(message_id) for message_id in sent.values()] == [None]
         slow.may_end.set()
 

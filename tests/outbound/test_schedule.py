@@ -249,9 +249,7 @@ def test_a_call_counts_for_the_hosts_once_they_are_known_and_what_waits_beside_i
         fill(schedule, name, 3)
     a, b = starts(schedule, 0, hanging=True)
     sites |= {"a.example": "mx.example", "b.example": "mx.example"}
-    schedule.relocate(a, 0)
-    schedule.relocate(a, 0)
-    schedule.relocate(b, 0)
+    assert [schedule.relocate(each, 0) for each in (a, a, b)] == [True, False, True]
     assert (a.site, b.site, wait(schedule, 0)) == ("mx.example", "mx.example", None)
     standing = schedule.why("b.example", 0)
     assert (standing.site, standing.running, standing.waiting) == ("mx.example", 2, 4)
